@@ -1,0 +1,1 @@
+"""Evaluation: protocols, metrics to the denominator, controls, private evaluation."""

@@ -1,0 +1,1 @@
+"""Event tables: reading, checking, and dealing users out to clients."""

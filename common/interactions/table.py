@@ -1,0 +1,207 @@
+"""The event table, and its histories as compressed rows.
+
+An event table is a pandas frame with exactly the columns `user_id, item_id` (strings),
+`weight` (float64, positive, finite) and `datetime` (UTC, microseconds). Sensitive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from common.arrays import Histories, Ints
+from common.catalogue import Catalogue
+from common.errors import Code, DataError
+
+__all__ = ["COLUMNS", "Merge", "UserHistories", "check_table", "event_table", "histories"]
+
+COLUMNS = ("user_id", "item_id", "weight", "datetime")
+Merge: TypeAlias = Literal["sum", "max"]
+
+
+@dataclass(frozen=True)
+class UserHistories:
+    """Histories with what they leave out: who the users are, and when. Sensitive.
+
+    Attributes:
+        histories: one row for each user, one entry for each distinct item of theirs.
+        user_ids: `[users]`, the user of each row.
+        last_times: `[entries]`, time of the last event of each entry, microseconds since
+            1970 UTC.
+        order: `[entries]`, place of each entry in its user's time, 0 the oldest; by the last
+            event, ties by the order of rows in the table.
+        merged: events that went into an entry together with an earlier one.
+    """
+
+    histories: Histories
+    user_ids: tuple[str, ...]
+    last_times: Ints
+    order: Ints
+    merged: int
+
+
+def event_table(
+    user_id: Iterable[object],
+    item_id: Iterable[object],
+    weight: Iterable[float],
+    datetime: Iterable[object],
+) -> pd.DataFrame:
+    """Make an event table of columns that are already clean.
+
+    Args:
+        user_id: users, made strings.
+        item_id: items, made strings.
+        weight: strength of each event, positive.
+        datetime: times; numbers are microseconds since 1970 UTC.
+
+    Raises:
+        DataError: `data-format` naming the first bad value.
+    """
+    raw = pd.Series(list(datetime))
+    numeric = pd.api.types.is_numeric_dtype(raw)
+    times = pd.to_datetime(raw, utc=True, unit="us" if numeric else None)
+    frame = pd.DataFrame(
+        {
+            "user_id": pd.Series([str(user) for user in user_id], dtype="str"),
+            "item_id": pd.Series([str(item) for item in item_id], dtype="str"),
+            "weight": np.array(list(weight), dtype=np.float64),
+            "datetime": times.astype("datetime64[us, UTC]"),
+        }
+    )
+    return check_table(frame)
+
+
+def check_table(events: pd.DataFrame) -> pd.DataFrame:
+    """`events` itself if it is an event table.
+
+    Raises:
+        DataError: `data-format`, naming column, row and value.
+    """
+    if tuple(events.columns) != COLUMNS:
+        found = ", ".join(map(str, events.columns))
+        raise _bad(f"columns are {found}; expected {', '.join(COLUMNS)}.")
+    for name in ("user_id", "item_id"):
+        if not pd.api.types.is_string_dtype(events[name]):
+            raise _bad(f"{name}: {events[name].dtype}, expected strings.")
+        _refuse(events, name, events[name].isna() | (events[name] == ""))
+    if events["weight"].dtype != np.float64:
+        raise _bad(f"weight: {events['weight'].dtype}, expected float64.")
+    weight = events["weight"].to_numpy()
+    _refuse(events, "weight", pd.Series(~(np.isfinite(weight) & (weight > 0)), events.index))
+    if not isinstance(events["datetime"].dtype, pd.DatetimeTZDtype):
+        raise _bad(f"datetime: {events['datetime'].dtype}, expected UTC times.")
+    _refuse(events, "datetime", events["datetime"].isna())
+    return events
+
+
+def histories(
+    events: pd.DataFrame,
+    catalogue: Catalogue,
+    *,
+    user_ids: Iterable[str] | None = None,
+    merge: Merge = "sum",
+) -> UserHistories:
+    """Events as compressed rows.
+
+    Several events of one user with one item become one entry: weights are added (`sum`,
+    right for purchases and clicks) or the largest is taken (`max`, right for ratings), the
+    time is that of the last one, and `merged` counts what was joined.
+
+    Args:
+        events: an event table.
+        catalogue: names the positions.
+        user_ids: the users in the order of rows, also those without events; None takes the
+            users of the table, sorted.
+        merge: how weights are joined.
+
+    Raises:
+        DataError: `catalogue-mismatch` for an item that the catalogue lacks, `data-format`
+            for a user that `user_ids` lacks or names twice.
+    """
+    items = catalogue.positions(events["item_id"])
+    if (items < 0).any():
+        unknown = events["item_id"].to_numpy()[np.argmax(items < 0)]
+        raise DataError(
+            Code.CATALOGUE_MISMATCH,
+            f"{int((items < 0).sum())} events are about items that the catalogue lacks, "
+            f"the first about {unknown!r}.",
+            remedy="Read the events with this catalogue, which sets them aside.",
+        )
+    users, names = _user_rows(events, user_ids)
+    times = events["datetime"].astype("datetime64[us, UTC]").astype("int64")
+    stamps = np.asarray(times, dtype=np.int64)
+    return _compress(
+        users, items, events["weight"].to_numpy(), stamps, names, len(catalogue), merge
+    )
+
+
+def _user_rows(
+    events: pd.DataFrame, user_ids: Iterable[str] | None
+) -> tuple[Ints, tuple[str, ...]]:
+    if user_ids is None:
+        codes, uniques = pd.factorize(events["user_id"], sort=True)
+        return codes.astype(np.int64), tuple(str(user) for user in uniques)
+    names = tuple(user_ids)
+    index = pd.Index(names, dtype="str")
+    if not index.is_unique:
+        raise _bad(f"user_ids names {index[index.duplicated()][0]!r} twice.")
+    rows = np.asarray(index.get_indexer(pd.Index(events["user_id"])), dtype=np.int64)
+    if (rows < 0).any():
+        raise _bad(f"user_ids lacks {events['user_id'].to_numpy()[np.argmax(rows < 0)]!r}.")
+    return rows, names
+
+
+def _compress(
+    users: Ints,
+    items: Ints,
+    weights: np.ndarray[tuple[int], np.dtype[np.float64]],
+    times: Ints,
+    names: tuple[str, ...],
+    n_items: int,
+    merge: Merge,
+) -> UserHistories:
+    by_time = np.lexsort((times, users))  # stable, so the table's order breaks ties
+    place = np.empty(len(users), dtype=np.int64)
+    place[by_time] = np.arange(len(users))
+    sorted_events = np.lexsort((place, items, users))
+    users, items = users[sorted_events], items[sorted_events]
+    new = np.ones(len(users), dtype=bool)
+    new[1:] = (users[1:] != users[:-1]) | (items[1:] != items[:-1])
+    starts = np.flatnonzero(new)
+    ends = np.append(starts[1:], len(users))[: len(starts)] - 1
+    joined = np.add if merge == "sum" else np.maximum
+    merged_weights = joined.reduceat(weights[sorted_events], starts) if len(starts) else weights
+    counts = np.bincount(users[starts], minlength=len(names))
+    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    last = sorted_events[ends]
+    return UserHistories(
+        Histories(indptr, items[starts], merged_weights, n_items),
+        names,
+        times[last],
+        _ranks(users[starts], place[last], indptr),
+        len(users) - len(starts),
+    )
+
+
+def _ranks(users: Ints, place: Ints, indptr: Ints) -> Ints:
+    """Rank of `place` among the entries of each user, 0 the smallest."""
+    ranks = np.empty(len(users), dtype=np.int64)
+    by_place = np.lexsort((place, users))
+    ranks[by_place] = np.arange(len(users)) - indptr[:-1][users[by_place]]
+    return ranks
+
+
+def _refuse(events: pd.DataFrame, name: str, bad: pd.Series[bool]) -> None:
+    if bad.any():
+        row = int(np.argmax(bad.to_numpy()))
+        value = events[name].iloc[row]
+        raise _bad(f"{name}: {value!r} in row {row} of the table, and {int(bad.sum()) - 1} more.")
+
+
+def _bad(message: str) -> DataError:
+    remedy = "Read the file with `read_events`, which sets bad rows aside."
+    return DataError(Code.DATA_FORMAT, message, where="event table", remedy=remedy)

@@ -1,0 +1,58 @@
+"""The job: what the server asks for, in words that every client can check and price."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Any
+
+from pydantic import Field, StringConstraints
+
+from common.config import Settings
+from common.privacy.plan import Mode, Unit
+
+__all__ = ["Job", "JobId"]
+
+JobId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+
+
+class Job(Settings):
+    """One training, from first step to model. Public, frozen, sent with every task."""
+
+    job_id: JobId
+    """HushRec's own id; outlives Flower's run id when a server is restarted."""
+    catalogue_version: str = Field(min_length=1, max_length=128)
+    """Content hash of the public catalogue."""
+    n_items: int = Field(gt=0, le=50_000_000)
+    """Size of that catalogue."""
+    catalogue_derived: bool = False
+    """The catalogue was read off the events: simulation only, since it tells of purchases."""
+    clients: int = Field(gt=0, le=1_000_000)
+    """Clients on the roster."""
+    population: int = Field(gt=0)
+    """Declared users over all clients: a public constant, never a count."""
+    signal: float = Field(gt=0)
+    """√(Σ population²) over the clients: declared users behind one unit of noise."""
+    mode: Mode = "local"
+    """Who adds the noise; see the privacy page."""
+    unit: Unit = "user"
+    """What one neighbour adds."""
+    epsilon: float | None = None
+    """Target ε at each client; None only in mode `none`."""
+    delta: float = Field(default=0.0, ge=0, lt=1)
+    """δ at each client; 0 only in mode `none`."""
+    solver: str = Field(min_length=1, max_length=64)
+    """Name of the solver."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """Settings of the solver; unknown keys are rejected by it."""
+    evaluation_share: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the budget that goes to one private evaluation of the final model."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of public randomness (initial factors). Noise never comes from it."""
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the canonical form: two jobs are the same job if these agree.
+
+        Not cached: `model_copy` would carry the old value along.
+        """
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()

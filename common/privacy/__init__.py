@@ -1,0 +1,1 @@
+"""Plan, mechanisms, accounting and ledger rows: how every promise is kept."""

@@ -1,0 +1,137 @@
+"""What the ledger stores of a release: parameters of a mechanism, never an ε.
+
+The vocabulary is append-only: a kind is never removed and never given another meaning.
+
+kind            what it says
+gaussian-sum    `steps` Poisson-sampled sums with integer noise of σ `sigma_grid` on vectors
+                of norm at most `clip_grid`, for one user added or removed
+no-privacy      something left without a mechanism: no finite ε covers it
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from common.config import Settings
+from common.errors import Code, LedgerError, PlanError
+from common.privacy.grid import LARGEST_CLIP_GRID
+from common.privacy.plan import Release, Sampler
+from common.privacy.samplers import grid_sigma, make_sampler
+
+__all__ = ["Event", "GaussianSumEvent", "NoPrivacyEvent", "event_of", "read_event", "snap"]
+
+
+class GaussianSumEvent(Settings):
+    """Noisy sums of integer contributions."""
+
+    kind: Literal["gaussian-sum"] = "gaussian-sum"
+    sampler: Sampler
+    """Which law the noise has."""
+    sigma_grid: int = Field(gt=0)
+    """Standard deviation of the noise in grid units."""
+    clip_grid: int = Field(gt=0, le=LARGEST_CLIP_GRID)
+    """Largest norm of one user's contribution in grid units."""
+    rows: int = Field(gt=0)
+    """Rows of each sum."""
+    width: int = Field(gt=0)
+    """Columns of each sum."""
+    sampling_rate: float = Field(gt=0, le=1)
+    """Probability with which a user takes part in each sum (Poisson)."""
+    steps: int = Field(gt=0)
+    """Number of sums."""
+
+    @property
+    def noise_multiplier(self) -> float:
+        """σ over clip norm, rounded down."""
+        return math.nextafter(self.sigma_grid / self.clip_grid, 0.0)
+
+    @property
+    def draws(self) -> int:
+        """Noise values in all sums together."""
+        return self.rows * self.width * self.steps
+
+    @property
+    def total_variation(self) -> float:
+        """Bound on the distance of all noise to rounded Gaussians."""
+        return make_sampler(self.sampler, self.sigma_grid).total_variation(self.draws)
+
+
+class NoPrivacyEvent(Settings):
+    """A release without a mechanism (mode `none`)."""
+
+    kind: Literal["no-privacy"] = "no-privacy"
+    rows: int = Field(gt=0)
+    """Rows of each sum."""
+    width: int = Field(gt=0)
+    """Columns of each sum."""
+    steps: int = Field(gt=0)
+    """Number of sums."""
+
+
+Event: TypeAlias = GaussianSumEvent | NoPrivacyEvent
+_ADAPTER: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])
+
+
+def read_event(values: Mapping[str, Any]) -> Event:
+    """An event from its stored form (`event.model_dump(mode="json")`).
+
+    Raises:
+        LedgerError: `ledger-broken`, an unknown kind or a bad field.
+    """
+    try:
+        return _ADAPTER.validate_python(dict(values))
+    except ValidationError as error:
+        raise LedgerError(
+            Code.LEDGER_BROKEN,
+            f"an event cannot be read: {error.errors(include_url=False)[0]['msg']}.",
+            where=f"event {values.get('kind')!r}",
+            remedy="Use a version of HushRec at least as new as the one that wrote it.",
+        ) from None
+
+
+def event_of(release: Release) -> Event:
+    """The event of a planned release; its σ over clip is at least the planned multiplier.
+
+    Raises:
+        PlanError: `plan-unreachable`, the multiplier has no grid.
+    """
+    if release.noise_multiplier == 0:
+        return NoPrivacyEvent(rows=release.rows, width=release.width, steps=release.steps)
+    sigma, clip = _grid(release.sampler, release.noise_multiplier, release.step)
+    return GaussianSumEvent(
+        sampler=release.sampler,
+        sigma_grid=sigma,
+        clip_grid=clip,
+        rows=release.rows,
+        width=release.width,
+        sampling_rate=release.sampling_rate,
+        steps=release.steps,
+    )
+
+
+def snap(sampler: Sampler, noise_multiplier: float, step: str) -> float:
+    """The multiplier that the grid really gives, at least `noise_multiplier`."""
+    sigma, clip = _grid(sampler, noise_multiplier, step)
+    exact = sigma / clip
+    return exact if Fraction(exact) * clip <= sigma else math.nextafter(exact, 0.0)
+
+
+def _grid(sampler: Sampler, noise_multiplier: float, step: str) -> tuple[int, int]:
+    try:
+        sigma = grid_sigma(sampler, noise_multiplier)
+        clip = math.floor(Fraction(sigma) / Fraction(noise_multiplier))
+        if clip > LARGEST_CLIP_GRID:
+            raise ValueError(f"noise multiplier {noise_multiplier!r} is next to no noise")
+    except ValueError as error:
+        raise PlanError(
+            Code.PLAN_UNREACHABLE,
+            f"{error}.",
+            where=f"release {step!r}",
+            remedy="Choose another ε, or other shares of it.",
+        ) from None
+    return sigma, clip

@@ -1,0 +1,72 @@
+"""The plan: frozen before a run, and the one source of clipping, sampling, noise and event."""
+
+from __future__ import annotations
+
+from typing import Literal, Self, TypeAlias
+
+from pydantic import Field, model_validator
+
+from common.config import Settings
+
+__all__ = ["Mode", "PrivacyPlan", "Release", "ReleaseShape", "Sampler", "Unit"]
+
+Unit: TypeAlias = Literal["user", "interaction"]
+Mode: TypeAlias = Literal["local", "none"]
+Sampler: TypeAlias = Literal["exact", "fast"]
+
+
+class ReleaseShape(Settings):
+    """What a step asks to release, before anybody decided how much noise that takes."""
+
+    step: str
+    """Name of the step, `solver.step`, unique within a job."""
+    rows: int = Field(gt=0)
+    """Rows of the sum: items, or entries of a small vector."""
+    width: int = Field(gt=0)
+    """Columns of the sum."""
+    share: float = Field(gt=0)
+    """Share of the budget, in units of 1/σ² (shares are normalised over the plan)."""
+    clip_norm: float = Field(default=1.0, gt=0)
+    """Largest L2 norm of one user's contribution (Frobenius norm of its matrix)."""
+    sampling_rate: float = Field(default=1.0, gt=0, le=1)
+    """Probability with which each user takes part in each noisy sum (Poisson)."""
+    steps: int = Field(default=1, gt=0)
+    """Noisy sums inside the release (local steps of a gradient solver)."""
+    sampler: Sampler = "exact"
+    """`exact` discrete Gaussian, or `fast` for tens of millions of draws."""
+
+
+class Release(ReleaseShape):
+    """One planned release of one client."""
+
+    noise_multiplier: float = Field(ge=0)
+    """σ of each entry divided by `clip_norm`; 0 only in mode `none`."""
+
+
+class PrivacyPlan(Settings):
+    """Everything that decides a job's guarantee at one client.
+
+    Guarantee:
+        Unit `unit` under add/remove; (`epsilon`, `delta`) by PLD over all releases.
+        Holds against whom `mode` says.
+    """
+
+    unit: Unit
+    mode: Mode
+    delta: float = Field(ge=0, lt=1)
+    epsilon: float | None
+    """Target ε; None in mode `none`, where no guarantee is given."""
+    releases: tuple[Release, ...] = Field(min_length=1)
+    """In order of the job's steps."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        bare = self.mode == "none"
+        if bare != (self.epsilon is None):
+            raise ValueError("mode `none` has no epsilon, every other mode has one")
+        if any((release.noise_multiplier == 0) != bare for release in self.releases):
+            raise ValueError("noise is 0 in mode `none` and nowhere else")
+        names = [release.step for release in self.releases]
+        if len(set(names)) < len(names):
+            raise ValueError("two releases have the same step")
+        return self

@@ -1,0 +1,49 @@
+"""What a ledger's rows add up to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from common.privacy.accounting import Guarantee, epsilon
+from common.privacy.events import Event, read_event
+from common.privacy.ledger import Row, charges
+
+__all__ = ["events_in_force", "spent"]
+
+
+def events_in_force(rows: Sequence[Row]) -> list[Event]:
+    """Events of every reservation, with or without its bytes: nothing gives budget back.
+
+    Raises:
+        LedgerError: `ledger-broken`, an event cannot be read.
+    """
+    return [read_event(values) for values in charges(rows)]
+
+
+def spent(rows: Sequence[Row], delta: float) -> Guarantee:
+    """What all reservations together have cost at `delta`, as if fixed in advance.
+
+    Unit and mode are the weakest of the admitted plans. One release whose noise a seed
+    decided leaves no guarantee. More than one plan, or a step reserved twice, is marked:
+    what came later may have depended on what was seen before.
+
+    Raises:
+        LedgerError: `ledger-broken`, an event cannot be read.
+    """
+    plans = [row.body["plan"] for row in rows if row.kind == "admit"]
+    units = {plan["unit"] for plan in plans}
+    modes = {plan["mode"] for plan in plans}
+    reserved = [row for row in rows if row.kind == "reserve"]
+    return Guarantee(
+        epsilon=epsilon(events_in_force(rows), delta),
+        delta=delta,
+        unit="interaction" if "interaction" in units else "user",
+        mode="none" if "none" in modes else "local",
+        reproducible_noise=any(row.body.get("reproducible") for row in reserved),
+        as_if_fixed=len(plans) > 1 or _repeats(reserved),
+    )
+
+
+def _repeats(reserved: Sequence[Row]) -> bool:
+    keys = [tuple(row.body.get(name) for name in ("job_id", "step")) for row in reserved]
+    return len(set(keys)) < len(keys)

@@ -1,0 +1,110 @@
+"""The schedule of a job: its solver's steps, and a private evaluation if one is paid for.
+
+Both sides build it from the `Job` alone, so that a client prices what it is asked for and
+takes nobody's word. Everything that is not `contribute` is post-processing of releases.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from typing import Final
+
+from common.arrays import Ints, State
+from common.evaluation import private
+from common.job import Job
+from common.models.mf import MatrixFactorisation
+from common.privacy.contributions import Contributions
+from common.privacy.plan import PrivacyPlan
+from common.privacy.planner import make_plan
+from common.solvers.base import ClientData, NoisyTotal, PublicFacts, Solver, Step
+from common.solvers.registry import make_solver
+
+__all__ = ["METRICS", "Schedule", "schedule_of"]
+
+METRICS: Final = "private_metrics"
+
+
+class Schedule:
+    """All steps of one job, with their plan.
+
+    Guarantee:
+        `plan` covers every release that any step of the job makes at one client.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.facts = PublicFacts(
+            n_items=job.n_items,
+            population=job.population,
+            clients=job.clients,
+            epsilon=job.epsilon,
+            delta=job.delta,
+            signal=job.signal,
+            private=job.mode != "none",
+        )
+        self.solver: Solver = make_solver(job.solver, job.settings, self.facts)
+        self.steps: tuple[Step, ...] = self.solver.steps
+        self._evaluation = len(self.steps) if job.evaluation_share > 0 else None
+        if self._evaluation is not None:
+            self.steps = (*self.steps, self._evaluation_step())
+        self.plan: PrivacyPlan = make_plan(
+            [step.release for step in self.steps],
+            epsilon=job.epsilon,
+            delta=job.delta,
+            unit=job.unit,
+            mode=job.mode,
+            population=job.population,
+        )
+
+    def initial_state(self) -> State:
+        """Public state before the first step."""
+        return self.solver.initial_state(self.job.seed)
+
+    def inputs(self, step: int, state: State) -> State:
+        """What the server sends to clients in `step`."""
+        if step == self._evaluation:
+            return self.finish(state).arrays()
+        return {name: state[name] for name in self.steps[step].inputs}
+
+    def contribute(
+        self, step: int, inputs: State, data: ClientData, users: Ints
+    ) -> Iterator[Contributions]:
+        """What each of `users` contributes in `step`; for a mechanism and nobody else."""
+        if step == self._evaluation:
+            model = MatrixFactorisation.from_arrays(inputs, self.solver.fold_in)
+            if data.heldout is not None:
+                yield private.contribution(data.histories, data.heldout, model, users)
+            return
+        yield from self.solver.contribute(step, inputs, data, users)
+
+    def advance(self, step: int, state: State, total: NoisyTotal) -> State:
+        """The state after `step`, from the noised total."""
+        if step == self._evaluation:
+            return {**state, METRICS: total.values}
+        return self.solver.advance(step, state, total)
+
+    def finish(self, state: State) -> MatrixFactorisation:
+        """The model that the state holds."""
+        return self.solver.finish(state)
+
+    def _evaluation_step(self) -> Step:
+        share = self.job.evaluation_share
+        training = sum(step.release.share for step in self.steps)
+        release = private.evaluation_shape(training * share / (1 - share))
+        return Step(release, self.solver.model_specs, "count")
+
+
+@functools.lru_cache(maxsize=16)
+def _cached(canonical: str) -> Schedule:
+    return Schedule(Job.model_validate_json(canonical))
+
+
+def schedule_of(job: Job) -> Schedule:
+    """The schedule of `job`, made once per process (planning takes a second or so).
+
+    Raises:
+        ConfigError: unknown solver or settings.
+        PlanError: no plan meets what the job asks for.
+    """
+    return _cached(job.model_dump_json())

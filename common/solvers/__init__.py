@@ -1,0 +1,1 @@
+"""How models are fitted in rounds; client half and server half side by side."""

@@ -1,0 +1,160 @@
+"""What a solver is: a sequence of steps, each one sum over users and what follows from it.
+
+`contribute` runs on the client and sees data; its result goes to a mechanism and nowhere
+else. Everything else is a pure function of public state: `advance` turns a noised total
+into the next state, on the server, or on the client between local steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, Protocol, TypeAlias
+
+from common.arrays import Floats, Histories, Ints, State
+from common.models.mf import FoldIn, MatrixFactorisation
+from common.privacy.contributions import Contributions
+from common.privacy.inbound import ArraySpec
+from common.privacy.plan import ReleaseShape
+
+__all__ = [
+    "SUM",
+    "Aggregate",
+    "ArraySpec",
+    "ClientData",
+    "NoisyTotal",
+    "PublicFacts",
+    "Solver",
+    "Step",
+]
+
+Aggregate: TypeAlias = Literal["sum", "count", "average"]
+SUM: Final = "sum"
+"""Name of the released array of a step that sums."""
+
+
+class ClientData(Protocol):
+    """What a client half may read; `client.store` implements it."""
+
+    @property
+    def histories(self) -> Histories:
+        """Training events."""
+        ...
+
+    @property
+    def heldout(self) -> Ints | None:
+        """Held-out item of each user for private evaluation, -1 for none, `[users]`."""
+        ...
+
+
+@dataclass(frozen=True)
+class PublicFacts:
+    """What everybody may know before a job.
+
+    Attributes:
+        n_items: size of the catalogue.
+        population: declared number of users over all clients (a constant, not a count).
+        clients: number of clients on the roster.
+        epsilon: target ε of each client, None without privacy.
+        delta: δ of each client.
+        signal: declared users behind one unit of a client's noise, √(Σ population²) over
+            the clients: with weights by declared population the noise of the total is
+            that of one client, and its signal that of so many users.
+        private: whether the job's mode gives a guarantee.
+    """
+
+    n_items: int
+    population: int
+    clients: int
+    epsilon: float | None
+    delta: float
+    signal: float
+    private: bool
+
+
+@dataclass(frozen=True)
+class NoisyTotal:
+    """A total as the server (or a client between local steps) may use it.
+
+    Attributes:
+        values: `[rows, width]`, the weighted sum of the clients' noised sums.
+        noise_std: standard deviation of the noise on each entry, 0 without privacy.
+        population: declared users behind the total, weighted as the values are.
+        sampling_rate: Poisson rate of each user in the sum.
+    """
+
+    values: Floats
+    noise_std: float
+    population: float
+    sampling_rate: float = 1.0
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a job.
+
+    Attributes:
+        release: what a client releases in it.
+        inputs: the arrays that the server sends, by name; the client checks each.
+        aggregate: `sum`, the server sums, weighted by declared population where every client
+            adds the same noise, and calls `advance`; `count`, the same with plain sums,
+            because every user must count the same; or `average`, the client itself calls
+            `advance` after each of `release.steps` noisy sums on its own, and the server
+            averages what it releases of them by declared population.
+        released: under `average`, the names of the `inputs` that a client returns; empty for
+            all. The server keeps every other array as it had it, whatever a client says.
+    """
+
+    release: ReleaseShape
+    inputs: Mapping[str, ArraySpec]
+    aggregate: Aggregate = "sum"
+    released: tuple[str, ...] = ()
+
+    @property
+    def outputs(self) -> Mapping[str, ArraySpec]:
+        """Name and shape of every array that a client releases in this step."""
+        if self.aggregate == "average":
+            return {name: self.inputs[name] for name in self.released or self.inputs}
+        shape = (self.release.rows, self.release.width)
+        return {SUM: ArraySpec(shape, max_abs=1e30)}
+
+
+class Solver(Protocol):
+    """How a model is fitted in steps; client half and server half side by side.
+
+    A solver class has an attribute `Settings` (its frozen settings) and is constructed
+    from an instance of it and the `PublicFacts`.
+    """
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """All steps in order; a function of settings and public facts alone."""
+        ...
+
+    @property
+    def model_specs(self) -> Mapping[str, ArraySpec]:
+        """Name and shape of every array of the finished model."""
+        ...
+
+    @property
+    def fold_in(self) -> FoldIn:
+        """How the finished model folds a shopper in; from settings and public facts."""
+        ...
+
+    def initial_state(self, seed: int) -> State:
+        """Public state before the first step; `seed` is public and not for noise."""
+        ...
+
+    def contribute(
+        self, step: int, state: State, data: ClientData, users: Ints
+    ) -> Iterator[Contributions]:
+        """What each of `users` (positions, increasing) contributes, in batches. Client."""
+        ...
+
+    def advance(self, step: int, state: State, total: NoisyTotal) -> State:
+        """The next public state. Never sees data."""
+        ...
+
+    def finish(self, state: State) -> MatrixFactorisation:
+        """The model from the last state. Never sees data."""
+        ...

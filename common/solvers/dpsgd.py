@@ -1,0 +1,291 @@
+"""Matrix factorisation by differentially private gradient descent, with Opacus.
+
+Round 0 releases popularity. In every other round a client takes `local_steps` noisy steps:
+1. the shoppers of the step refresh their own vectors, u = the ridge solution of implicit ALS
+   over their own events (`common.models.fold_in`); u never leaves;
+2. one sample is one user: loss ½ Σ_own w (1 − s)² + ½ α Σ_negatives s², its gradient by the
+   item table at fixed u, clipped by Opacus (`common.solvers.dpsgd_opacus`);
+3. a mechanism sums the clipped gradients and adds noise; Opacus' optimiser steps on the total.
+The server averages the clients' tables by declared population (FedAvg).
+
+The score of item i for u is u_0 p_i + Σ_k u_k g_i table_ik: column 0 of the embeddings is the
+released popularity p, a bias with a strength of each shopper's own; it is not trained again.
+g = (popularity / mean + 0.2)^-β preconditions the table, so that a clipped gradient is not all
+about a few popular items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final, Literal, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from common.arrays import Floats, Histories, Ints, State
+from common.config import Settings
+from common.models.fold_in import FoldIn, fold_in_users
+from common.models.mf import MatrixFactorisation
+from common.models.ridge import Spectrum
+from common.privacy.contributions import Contributions, RankOne
+from common.privacy.plan import ReleaseShape, Sampler
+from common.solvers.base import ArraySpec, ClientData, NoisyTotal, PublicFacts, Step
+from common.solvers.dpsgd_opacus import MOMENTS, Descent, GradientClipper, SquareLoss
+from common.solvers.popularity import popularity_contribution, popularity_from
+
+__all__ = ["DpSgd", "DpSgdSettings"]
+
+TABLE: Final = "item_table"
+POPULARITY: Final = "popularity"
+SEED: Final = "seed"
+LOCAL_STEP: Final = "local_step"
+_BATCH_USERS: Final = 64
+_MOST_STEPS: Final = 10_000
+_WEIGHT_OFFSET: Final = 0.2
+_LARGEST_SEED: Final = 1 << 20
+
+
+class DpSgdSettings(Settings):
+    """Settings of the gradient solver."""
+
+    embedding_dim: int = Field(default=24, gt=1, le=512)
+    """Length of the vectors; column 0 is popularity, the others are trained."""
+    rounds: int = Field(default=5, gt=0, le=10_000)
+    """Rounds of the federation after the popularity round."""
+    local_steps: int = Field(default=2, gt=0, le=10_000)
+    """Noisy steps that a client takes in a round; with `rounds` at most 10,000 in all."""
+    sampling_rate: float = Field(default=1.0, gt=0, le=1)
+    """Probability with which a user takes part in a step (Poisson)."""
+    clip_norm: float = Field(default=0.05, ge=1e-6, le=1e6)
+    """Largest norm of one user's gradient; so small that nearly all are clipped to it."""
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    """What steps on the noised gradient. Its moments begin anew in each round."""
+    learning_rate: float = Field(default=3.0, ge=1e-6, le=1e6)
+    """`sgd`: a step moves the table by an RMS of this at most; `adam`: of about this."""
+    momentum: float = Field(default=0.0, ge=0, le=0.9999)
+    """Of `sgd`; decay of the first moment of `adam`."""
+    negatives: int = Field(default=200, ge=0, le=50_000_000)
+    """Items drawn for each step, the same for all users; from `n_items` on, all items."""
+    negative_weight: float = Field(default=0.1, ge=0, le=1e3)
+    """α: weight of a negative beside an event's weight of 1."""
+    sampler: Sampler = "exact"
+    """Law of the noise; `fast` where steps times items run to tens of millions of draws."""
+    popularity_share: float = Field(default=0.05, ge=1e-4, le=0.9999)
+    """Share of the budget for the popularity round."""
+    popularity_exponent: float = Field(default=0.15, ge=0, le=1)
+    """β of the preconditioner."""
+    init_stddev: float = Field(default=0.1, ge=1e-6, le=1e3)
+    """Standard deviation of the first table."""
+    unobserved_weight: float = Field(default=0.3, gt=0, le=1e3)
+    """α0 of the fold-in."""
+    regularisation: float = Field(default=1.0, ge=1e-6, le=1e6)
+    """λ of the fold-in."""
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        if self.rounds * self.local_steps > _MOST_STEPS:
+            raise ValueError(f"rounds times local_steps is more than {_MOST_STEPS}")
+        return self
+
+
+class DpSgd:
+    """DP-SGD over users for matrix factorisation.
+
+    Guarantee:
+        Unit `user`: a contribution depends on one user's events and public state. Negatives
+        are one public draw for everybody: a draw per position in the log would move for all
+        users behind a removed one.
+    """
+
+    Settings = DpSgdSettings
+
+    def __init__(self, settings: DpSgdSettings, facts: PublicFacts) -> None:
+        self.settings = settings
+        self.facts = facts
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The popularity round, then rounds of local steps."""
+        settings, items = self.settings, self.facts.n_items
+        count = ReleaseShape(
+            step="dpsgd.popularity", rows=items, width=1, share=settings.popularity_share
+        )
+        share = (1 - settings.popularity_share) / settings.rounds
+        rounds = (
+            ReleaseShape(
+                step=f"dpsgd.round_{number}",
+                rows=items,
+                width=settings.embedding_dim - 1,
+                share=share,
+                clip_norm=settings.clip_norm,
+                sampling_rate=settings.sampling_rate,
+                steps=settings.local_steps,
+                sampler=settings.sampler,
+            )
+            for number in range(1, settings.rounds + 1)
+        )
+        inputs = self._inputs()
+        return (
+            Step(count, {}),
+            *(Step(shape, inputs, "average", released=(TABLE,)) for shape in rounds),
+        )
+
+    @property
+    def model_specs(self) -> Mapping[str, ArraySpec]:
+        """Arrays of the finished model."""
+        return MatrixFactorisation.specs(self.facts.n_items, self.settings.embedding_dim)
+
+    @property
+    def fold_in(self) -> FoldIn:
+        """The user half, in training and in serving."""
+        return FoldIn(
+            unobserved_weight=self.settings.unobserved_weight,
+            regularisation=self.settings.regularisation,
+        )
+
+    def initial_state(self, seed: int) -> State:
+        """A small Gaussian table, and the public seed of the negatives."""
+        shape = (self.facts.n_items, self.settings.embedding_dim - 1)
+        table = np.random.default_rng(seed).normal(0.0, self.settings.init_stddev, shape)
+        drawn = np.array([float(seed % _LARGEST_SEED)])
+        return {TABLE: table, SEED: drawn, POPULARITY: np.ones(self.facts.n_items)}
+
+    def contribute(
+        self, step: int, state: State, data: ClientData, users: Ints
+    ) -> Iterator[Contributions]:
+        """Popularity, or clipped gradients of the users; those without events have none."""
+        if step == 0:
+            yield popularity_contribution(data.histories, users)
+            return
+        active = users[data.histories.lengths[users] > 0]
+        gradients = self._gradients(step, state)
+        for start in range(0, len(active), _BATCH_USERS):
+            batch = active[start : start + _BATCH_USERS]
+            alone = (gradients.of(data.histories, batch[u : u + 1]) for u in range(len(batch)))
+            if parts := [part for part in alone if part is not None]:
+                yield RankOne.joined(parts)
+
+    def advance(self, step: int, state: State, total: NoisyTotal) -> State:
+        """Keep the popularity, or step on the noised gradient.
+
+        Moments and the number of local steps so far are no inputs: they end with the round.
+        """
+        if step == 0:
+            return {**state, POPULARITY: popularity_from(total)}
+        moments = {name: state[name] for name in state if name.startswith(MOMENTS)}
+        batch_size = total.sampling_rate * total.population
+        table, moments = self._descent().step(state[TABLE], moments, total.values, batch_size)
+        local = np.array([_local_step(state) + 1.0])
+        return {**state, **moments, TABLE: table, LOCAL_STEP: local}
+
+    def finish(self, state: State) -> MatrixFactorisation:
+        """The model from the last state."""
+        return MatrixFactorisation.from_embeddings(
+            self._embeddings(state), state[POPULARITY], self.fold_in
+        )
+
+    def _inputs(self) -> dict[str, ArraySpec]:
+        items = self.facts.n_items
+        return {
+            TABLE: ArraySpec((items, self.settings.embedding_dim - 1)),
+            POPULARITY: ArraySpec((items,), max_abs=1e12, positive=True),
+            SEED: ArraySpec((1,), max_abs=_LARGEST_SEED),
+        }
+
+    def _descent(self) -> Descent:
+        """The step rule; for `sgd` independent of clip norm and size of the table."""
+        settings = self.settings
+        rate = settings.learning_rate
+        if settings.optimizer == "sgd":
+            entries = self.facts.n_items * (settings.embedding_dim - 1)
+            rate *= np.sqrt(entries) / settings.clip_norm
+        return Descent(settings.optimizer, rate, settings.momentum, settings.clip_norm)
+
+    def _scale(self, state: State) -> Floats:
+        """g, `[items]`."""
+        relative = state[POPULARITY] / state[POPULARITY].mean() + _WEIGHT_OFFSET
+        return np.asarray(relative**-self.settings.popularity_exponent, dtype=np.float64)
+
+    def _embeddings(self, state: State) -> Floats:
+        """Popularity (of RMS 1) and the scaled table, `[items, dim]`."""
+        column = state[POPULARITY] / np.sqrt(np.mean(np.square(state[POPULARITY])))
+        return np.column_stack([column, state[TABLE] * self._scale(state)[:, None]])
+
+    def _gradients(self, step: int, state: State) -> _Gradients:
+        return _Gradients(
+            self.settings,
+            self.fold_in,
+            state[TABLE],
+            self._embeddings(state),
+            self._scale(state),
+            self._negatives(step, state),
+        )
+
+    def _negatives(self, step: int, state: State) -> Ints:
+        """The items that are negatives in this step, where a user has no event on them.
+
+        Drawn from the whole catalogue, held-out items too: a pool without them would tell
+        which they are. The draw is by the public seed and the noisy steps before this one.
+        """
+        items = self.facts.n_items
+        if self.settings.negatives >= items:
+            return np.arange(items)
+        seed = abs(round(float(state[SEED][0])))
+        time = (step - 1) * self.settings.local_steps + _local_step(state)
+        rng = np.random.default_rng([seed, time])
+        return rng.choice(items, self.settings.negatives, replace=False)
+
+
+def _local_step(state: State) -> int:
+    """Local steps that were taken since the server sent the state."""
+    return round(float(state[LOCAL_STEP][0])) if LOCAL_STEP in state else 0
+
+
+class _Gradients:
+    """Gradients of a step, each made of one user's events alone.
+
+    Guarantee:
+        A user's gradient is the same to the last bit whoever else takes part: every
+        operation has the shape of that user. One that fails is nothing, for that user only.
+    """
+
+    def __init__(
+        self,
+        settings: DpSgdSettings,
+        fold_in: FoldIn,
+        table: Floats,
+        embeddings: Floats,
+        scale: Floats,
+        negatives: Ints,
+    ) -> None:
+        self._settings = settings
+        self._fold_in = fold_in
+        self._table = table
+        self._embeddings = embeddings
+        self._spectrum = Spectrum.of(embeddings)
+        self._scale = scale
+        self._negatives = negatives
+        self._ones = np.ones(len(embeddings))
+        self._clipper = GradientClipper(table, settings.clip_norm)
+
+    def of(self, histories: Histories, user: Ints) -> RankOne | None:
+        """The clipped gradient of one user, `user` `[1]`."""
+        try:
+            own = histories.take(user)
+            vector = fold_in_users(
+                own, self._embeddings, self._ones, self._fold_in, spectrum=self._spectrum
+            )
+            loss = self._loss(own, vector)
+            return self._clipper.gradients(user, np.ascontiguousarray(vector[:, 1:]), loss)
+        except Exception:  # noqa: BLE001 - whatever one user's events do, nobody else may notice
+            self._clipper = GradientClipper(self._table, self._settings.clip_norm)
+            return None
+
+    def _loss(self, own: Histories, vector: Floats) -> SquareLoss:
+        weight = np.zeros((1, len(self._ones)))
+        target = np.zeros_like(weight)
+        weight[0, self._negatives] = self._settings.negative_weight
+        weight[0, own.items] = own.weights
+        target[0, own.items] = 1.0
+        offset = vector[0, 0] * self._embeddings[None, :, 0]
+        return SquareLoss(weight, target, offset, self._scale)
