@@ -1,0 +1,1 @@
+"""Runs at a merchant: its data, its guard, its training."""

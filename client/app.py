@@ -1,0 +1,111 @@
+"""The Flower ClientApp: message in, guard, solver, release, message out.
+
+Its outermost layer turns every exception, whatever raised it, into a code: Flower would
+answer an uncaught exception with its text, and text can quote a customer. Therefore it
+loads nothing but what a code is made of; everything else is imported inside it.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from flwr.app import Context, Message
+from flwr.clientapp import ClientApp
+
+from client.home import Home, check_home, resolve_home
+from client.release import answer, answer_code, answer_hello
+from common.errors import Code, ConfigError, DataError, HushRecError
+
+if TYPE_CHECKING:
+    from client.store import ClientStore
+
+__all__ = ["CodesOnly", "app", "make_app"]
+
+_LOG = logging.getLogger("hushrec.client")
+_LEAVES_AS: Final = {Code.SNAPSHOT_CHANGED: Code.CLIENT_UNREADY}
+"""Codes that tell what the data are like, and what is said in their place."""
+
+
+class CodesOnly(ClientApp):
+    """A ClientApp that no exception leaves; what went wrong is logged here, on the client.
+
+    KeyboardInterrupt and SystemExit pass: they mean that this process shall stop, and then
+    it answers nothing at all.
+    """
+
+    def __call__(self, message: Message, context: Context) -> Message:
+        """Handle one message."""
+        try:
+            return super().__call__(message, context)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except HushRecError as error:
+            _LOG.warning("refused: %s", error)
+            return answer_code(message, _LEAVES_AS.get(error.code, error.code))
+        except BaseException:  # noqa: BLE001 — a panic of a Rust library is not an Exception
+            _LOG.exception("refused: an unexpected error")
+            return answer_code(message, Code.INTERNAL)
+
+
+def make_app(run: Path | None = None, *, simulation: bool = False) -> ClientApp:
+    """A ClientApp.
+
+    Args:
+        run: folder of a prepared simulation whose clients the nodes are, by partition id;
+            None takes each node's own folder from its node configuration, or the prepared
+            run from the environment variable `HUSHREC_RUN` of this process.
+        simulation: the nodes are simulated even though they name their folders. The
+            installed `app` never says so, whatever a server sends.
+    """
+    client_app = CodesOnly()
+
+    @client_app.train("step")
+    def step(message: Message, context: Context) -> Message:
+        return _step(message, resolve_home(context, run, simulation=simulation))
+
+    @client_app.query("hello")
+    def hello(message: Message, context: Context) -> Message:
+        return _hello(message, resolve_home(context, run, simulation=simulation))
+
+    return client_app
+
+
+def _step(message: Message, home: Home) -> Message:
+    from client.guard import Guard
+    from client.training import prepared_step
+    from common.protocol import Task
+
+    store = _open(home)
+    with Guard.open(store) as guard:
+        with guard.refusing():
+            task = Task.from_records(message.content)
+        reply = guard.answer(task, lambda schedule: prepared_step(task, schedule, store))
+    return answer(message, reply)
+
+
+def _hello(message: Message, home: Home) -> Message:
+    store = _open(home)
+    return answer_hello(message, store.settings, store.catalogue.version)
+
+
+def _open(home: Home) -> ClientStore:
+    from client.store import ClientStore
+
+    try:
+        store = ClientStore.open(home.folder)
+    except ConfigError:  # client.toml says nothing about anybody
+        raise
+    except Exception as error:
+        raise DataError(
+            Code.CLIENT_UNREADY,
+            f"the client's data cannot be used: {getattr(error, 'message', repr(error))}",
+            where=getattr(error, "where", "") or str(home.folder),
+            remedy=getattr(error, "remedy", "") or "Import the log again.",
+        ) from error
+    check_home(home, store.settings)
+    return store
+
+
+app = make_app()

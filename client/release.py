@@ -1,0 +1,86 @@
+"""The only way out: every outbound message is built here, from declared values alone.
+
+Guarantee:
+    A reply holds a fixed code, public facts, or the arrays of a release whose event is
+    already in the ledger. Anything else raises `release-undeclared` before it is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from flwr.app import Message
+from numpy.typing import NDArray
+
+from common.errors import Code, ReleaseError
+from common.protocol import Hello, Reply
+
+if TYPE_CHECKING:  # not at run time: a code must leave even where these cannot be loaded
+    from client.store import ClientSettings
+    from common.solvers.base import ArraySpec
+
+__all__ = ["answer", "answer_code", "answer_hello", "declared"]
+
+
+def declared(
+    arrays: Mapping[str, NDArray[Any]], specs: Mapping[str, ArraySpec]
+) -> dict[str, NDArray[np.float32]]:
+    """The arrays of a release in their wire type, exactly those that the step declares.
+
+    Args:
+        arrays: what the mechanism, or post-processing of its sums, made.
+        specs: name and shape of every array that may leave in this step.
+
+    Raises:
+        ReleaseError: `release-undeclared`, a name, shape or value that nothing declared.
+    """
+    if set(arrays) != set(specs):
+        extra, missing = sorted(set(arrays) - set(specs)), sorted(set(specs) - set(arrays))
+        raise _undeclared(f"undeclared {extra}, missing {missing}")
+    wire: dict[str, NDArray[np.float32]] = {}
+    for name, spec in specs.items():
+        if arrays[name].shape != spec.shape:
+            raise _undeclared(f"{name} has shape {arrays[name].shape}, declared {spec.shape}")
+        wire[name] = arrays[name].astype(np.float32)
+    return wire
+
+
+def answer(task: Message, reply: Reply) -> Message:
+    """The message that carries a stored release."""
+    return Message(reply.to_records(), reply_to=task)
+
+
+def answer_code(task: Message, code: Code) -> Message:
+    """The message that carries a code and nothing else."""
+    return answer(task, Reply(str(code)))
+
+
+def answer_hello(task: Message, settings: ClientSettings, catalogue_version: str) -> Message:
+    """The message that carries the client's public facts."""
+    hello = Hello(
+        client=settings.name,
+        population=settings.population,
+        catalogue_version=catalogue_version,
+        version=_version(),
+        private=settings.noise_seed is None,
+    )
+    return Message(hello.to_records(), reply_to=task)
+
+
+def _version() -> str:
+    try:
+        return version("hushrec")
+    except PackageNotFoundError:
+        return "source"
+
+
+def _undeclared(what: str) -> ReleaseError:
+    return ReleaseError(
+        Code.RELEASE_UNDECLARED,
+        f"{what}.",
+        where="release",
+        remedy="A solver may release what its step declares and nothing else.",
+    )

@@ -1,0 +1,94 @@
+"""The client half of one step: users' contributions into a mechanism, its sums out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client.release import declared
+from client.store import ClientStore
+from common.arrays import State
+from common.privacy.contributions import Contributions
+from common.privacy.inbound import check_arrays
+from common.privacy.mechanisms import SumMechanism
+from common.protocol import Task
+from common.schedule import Schedule
+from common.solvers.base import SUM, NoisyTotal
+
+__all__ = ["Compute", "prepared_step"]
+
+Compute: TypeAlias = Callable[[SumMechanism], Mapping[str, NDArray[Any]]]
+"""Makes the arrays of a release from the sums of one mechanism."""
+
+_LOG = logging.getLogger("hushrec.client")
+
+
+def prepared_step(task: Task, schedule: Schedule, store: ClientStore) -> Compute:
+    """Check what the server sent for a step; what remains is to compute it.
+
+    Guarantee:
+        No data is looked at here, so that a bad array costs nothing and tells nothing.
+
+    Raises:
+        InboundError: an array from the server is not safe to use.
+    """
+    safe = check_arrays(task.inputs, schedule.steps[task.step].inputs)
+    inputs = {name: array.astype(np.float64) for name, array in safe.items()}
+    return lambda mechanism: _run(task.step, schedule, inputs, store, mechanism)
+
+
+def _run(
+    index: int, schedule: Schedule, inputs: State, store: ClientStore, mechanism: SumMechanism
+) -> Mapping[str, NDArray[Any]]:
+    """What the client releases in one step.
+
+    Guarantee:
+        Data reaches the result through `mechanism` alone: everything after a sum is
+        `advance`, which sees public state and that sum only. The mechanism refuses more
+        sums than its event covers.
+    """
+    step = schedule.steps[index]
+    if step.aggregate != "average":
+        return declared({SUM: _sum(index, schedule, inputs, store, mechanism)}, step.outputs)
+    for _ in range(step.release.steps):
+        total = NoisyTotal(
+            values=_sum(index, schedule, inputs, store, mechanism),
+            noise_std=mechanism.noise_std,
+            population=float(store.settings.population),
+            sampling_rate=step.release.sampling_rate,
+        )
+        inputs = schedule.advance(index, inputs, total)
+    named = {name: inputs[name] for name in step.outputs if name in inputs}
+    return declared(named, step.outputs)
+
+
+def _sum(
+    index: int, schedule: Schedule, inputs: State, store: ClientStore, mechanism: SumMechanism
+) -> NDArray[np.float64]:
+    """One sum, whatever its contributions do: no code tells a server that they failed.
+
+    Solvers contain what one user's events break, so nothing should arrive here. What does
+    is in the log of this client, and in no message and not in the ledger.
+    """
+
+    def failed(error: BaseException) -> None:
+        _LOG.error("step %d: no more contributions: a defect", index, exc_info=error)
+
+    def contributions() -> Iterator[Contributions]:
+        yield from schedule.contribute(index, _read_only(inputs), store, users)
+
+    users = mechanism.sample(store.histories.n_users)
+    return mechanism.sum(contributions(), failed)
+
+
+def _read_only(state: State) -> State:
+    """The same public state, which code that sees data cannot write into."""
+    views = {name: array.view() for name, array in state.items()}
+    for view in views.values():
+        view.flags.writeable = False
+    return MappingProxyType(views)
