@@ -1,0 +1,1 @@
+"""Runs at the operator: rounds, aggregation, the registry of models."""

@@ -1,0 +1,88 @@
+"""The Flower ServerApp: reads the run's job, gathers the clients, drives the rounds."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+from common.config import read_json
+from common.errors import Code, ConfigError, RunError
+from common.job import Job
+from server.record import Observer, SilentObserver
+from server.registry import Registry
+from server.roster import gather
+from server.rounds import Rounds
+
+__all__ = ["JOB_FILE", "app", "make_app", "read_job"]
+
+JOB_FILE = "job.json"
+
+
+def make_app(run: Path | None = None, observer: Observer | None = None) -> ServerApp:
+    """A ServerApp for one run.
+
+    Args:
+        run: folder with `job.json`; None reads it from the run configuration's `run`.
+        observer: told about every round.
+    """
+    server_app = ServerApp()
+
+    @server_app.main()
+    def main(grid: Grid, context: Context) -> None:
+        folder = run if run is not None else _folder(context)
+        job = read_job(folder)
+        _wait_for_nodes(grid, job.clients)
+        Rounds(
+            grid=grid,
+            job=job,
+            members=gather(grid, job),
+            registry=Registry(folder / "server"),
+            observer=observer if observer is not None else SilentObserver(),
+        ).run()
+
+    return server_app
+
+
+def read_job(folder: Path) -> Job:
+    """The job of a run folder.
+
+    Raises:
+        RunError: `run-not-found`, there is none.
+        ConfigError: the job is malformed.
+    """
+    path = folder / JOB_FILE
+    try:
+        values = read_json(path)
+    except (ConfigError, OSError) as error:
+        raise RunError(
+            Code.RUN_NOT_FOUND,
+            f"no job that can be read: {getattr(error, 'message', error)}",
+            where=str(path),
+            remedy="Prepare one with `hushrec simulate --prepare --out DIR`.",
+        ) from None
+    return Job.load(values, where=str(path))
+
+
+def _folder(context: Context) -> Path:
+    run = context.run_config.get("run")
+    if not isinstance(run, str) or not run:
+        raise ConfigError(
+            Code.CONFIG_INVALID,
+            "no run folder given.",
+            where="run configuration `run`",
+            remedy="Use `flwr run . --run-config 'run=\"/path/to/run\"'`.",
+        )
+    return Path(run)
+
+
+def _wait_for_nodes(grid: Grid, expected: int, limit_seconds: float = 120.0) -> None:
+    """Give nodes that are still starting time to appear; go on with those that did."""
+    deadline = time.monotonic() + limit_seconds
+    while len(list(grid.get_node_ids())) < expected and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+app = make_app()

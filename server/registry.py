@@ -1,0 +1,176 @@
+"""Versions of the shared state on the operator's disk: a checkpoint a step, then the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from common.arrays import State
+from common.artifacts import Manifest, load_artifact, save_artifact
+from common.config import Settings, read_json
+from common.errors import ArtifactError, Code, ConfigError, RunError
+from common.files import write_atomic
+from common.job import Job
+from common.models.mf import FoldIn, MatrixFactorisation
+from server.record import RoundRecord
+
+__all__ = ["Checkpoint", "Registry"]
+
+_PROGRESS: Final = "progress.json"
+_ROUND: Final = "round.json"
+
+
+class _Progress(Settings):
+    """Which checkpoint is current; replaced atomically after the checkpoint is complete."""
+
+    fingerprint: str
+    completed: int
+    heads: dict[str, str]
+    private: bool
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """State after `completed` steps, the clients' ledger heads, and whether it is private."""
+
+    completed: int
+    state: State
+    heads: Mapping[str, str]
+    private: bool = True
+
+
+@dataclass(frozen=True)
+class Registry:
+    """One run's folder of checkpoints and its model."""
+
+    folder: Path
+
+    def latest(self, job: Job) -> Checkpoint | None:
+        """The newest complete checkpoint, None if there is none.
+
+        Raises:
+            RunError: `run-mismatch`, the folder holds another job.
+            ArtifactError: the checkpoint is damaged or of another catalogue.
+        """
+        progress = self._progress()
+        if progress is None:
+            return None
+        if progress.fingerprint != job.fingerprint:
+            raise RunError(
+                Code.RUN_MISMATCH,
+                "this folder holds the checkpoints of another job.",
+                where=str(self.folder),
+                remedy="Resume with the job that was started here, or choose another folder.",
+            )
+        folder = self._checkpoint(progress.completed)
+        try:
+            state, manifest = load_artifact(folder, catalogue_version=job.catalogue_version)
+        except ArtifactError as error:
+            raise _damaged(error.message, error.where) from None
+        if (manifest.kind, manifest.job_id, manifest.step) != (
+            "checkpoint",
+            job.job_id,
+            progress.completed,
+        ):
+            raise _damaged("it is another checkpoint than the one named as current.", str(folder))
+        return Checkpoint(progress.completed, state, progress.heads, progress.private)
+
+    def save(
+        self, job: Job, checkpoint: Checkpoint, privacy: Mapping[str, Any], record: RoundRecord
+    ) -> None:
+        """Write a checkpoint with the record of its round, then point to it.
+
+        Raises:
+            DataError: `disk-full`; the checkpoint before stays current.
+        """
+        manifest = _manifest("checkpoint", job, checkpoint, privacy)
+        save_artifact(self._checkpoint(checkpoint.completed), checkpoint.state, manifest)
+        text = record.model_dump_json(indent=2)
+        write_atomic(self._checkpoint(checkpoint.completed) / _ROUND, text.encode())
+        progress = _Progress(
+            fingerprint=job.fingerprint,
+            completed=checkpoint.completed,
+            heads=dict(checkpoint.heads),
+            private=checkpoint.private,
+        )
+        write_atomic(self.folder / _PROGRESS, progress.model_dump_json().encode())
+
+    def publish(
+        self,
+        job: Job,
+        model: MatrixFactorisation,
+        checkpoint: Checkpoint,
+        privacy: Mapping[str, Any],
+    ) -> Manifest:
+        """Write the finished model."""
+        manifest = _manifest("model", job, checkpoint, privacy)
+        manifest = manifest.model_copy(
+            update={"settings": model.settings.model_dump(mode="json")},
+        )
+        return save_artifact(self.folder / "model", model.arrays(), manifest)
+
+    def model(self, catalogue_version: str) -> tuple[MatrixFactorisation, Manifest]:
+        """The finished model.
+
+        Raises:
+            ArtifactError: missing, damaged, or made for another catalogue.
+        """
+        folder = self.folder / "model"
+        arrays, manifest = load_artifact(folder, catalogue_version=catalogue_version)
+        if manifest.kind != "model":
+            raise ArtifactError(
+                Code.ARTIFACT_INVALID, f"holds a {manifest.kind}, not a model.", where=str(folder)
+            )
+        settings = FoldIn.load(manifest.settings, where=str(folder))
+        return MatrixFactorisation.from_arrays(arrays, settings), manifest
+
+    def rounds(self) -> list[RoundRecord]:
+        """The records of all completed rounds, in order, of every process that had a part."""
+        progress = self._progress()
+        completed = 0 if progress is None else progress.completed
+        return [self._record(done) for done in range(1, completed + 1)]
+
+    def _progress(self) -> _Progress | None:
+        path = self.folder / _PROGRESS
+        if not path.exists():
+            return None
+        try:
+            return _Progress.load(read_json(path), where=str(path))
+        except ConfigError as error:
+            raise _damaged(error.message, error.where) from None
+
+    def _record(self, completed: int) -> RoundRecord:
+        path = self._checkpoint(completed) / _ROUND
+        try:
+            return RoundRecord.load(read_json(path), where=str(path))
+        except ConfigError as error:
+            raise _damaged(error.message, error.where) from None
+
+    def _checkpoint(self, completed: int) -> Path:
+        return self.folder / "checkpoints" / f"step-{completed:04d}"
+
+
+def _damaged(what: str, where: str) -> ArtifactError:
+    return ArtifactError(
+        Code.ARTIFACT_INVALID,
+        what,
+        where=where,
+        remedy="Restore it, or remove the folder `server` and resume: clients repeat what they "
+        "released, at no cost.",
+    )
+
+
+def _manifest(kind: str, job: Job, checkpoint: Checkpoint, privacy: Mapping[str, Any]) -> Manifest:
+    return Manifest(
+        kind=kind,
+        name=job.solver,
+        catalogue_version=job.catalogue_version,
+        catalogue_derived=job.catalogue_derived,
+        job_id=job.job_id,
+        step=checkpoint.completed,
+        private=checkpoint.private and job.mode != "none",
+        privacy=dict(privacy),
+        heads=dict(checkpoint.heads),
+    )
