@@ -1,0 +1,57 @@
+"""The front door: composes the commands that each wing owns, and loads a wing only when asked."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import metadata
+from typing import Annotated
+
+os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
+os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+import typer
+
+__all__ = ["command_line", "main"]
+
+
+def command_line() -> typer.Typer:
+    """All commands of the wings that are installed."""
+    app = typer.Typer(
+        name="hushrec",
+        help="Private federated recommendation.",
+        no_args_is_help=True,
+        invoke_without_command=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_hushrec)
+    try:
+        from simulations.commands import simulate
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != "simulations":
+            raise  # an image may lack the lab, not what the lab needs
+    else:
+        app.command("simulate")(simulate)
+    return app
+
+
+def main() -> None:
+    """Run the command line."""
+    command_line()(args=sys.argv[1:])
+
+
+def _hushrec(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)
+    ] = False,
+) -> None:
+    """Private federated recommendation."""
+    if version:
+        typer.echo(metadata.version("hushrec"))
+        raise typer.Exit
+
+
+if __name__ == "__main__":
+    main()

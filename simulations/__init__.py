@@ -1,0 +1,1 @@
+"""The lab: marketplace, engines, runner, report, benchmarks."""

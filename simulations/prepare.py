@@ -1,0 +1,159 @@
+"""Laying out a run: a folder for every client, the public catalogue, the job."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+import secrets
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from client.store import CLIENT_TOML
+from common.errors import Code, ConfigError, PlanError
+from common.files import write_atomic, write_parquet
+from common.job import Job
+from common.schedule import schedule_of
+from simulations.dataset import Dataset
+from simulations.run_folder import RunFolder
+from simulations.scenario import Scenario
+
+__all__ = ["client_names", "declared_population", "make_job", "prepare"]
+
+_EVENT_COLUMNS = ["user_id", "item_id", "weight", "datetime"]
+
+
+def declared_population(users: int) -> int:
+    """The public constant that stands for a client's size in simulation.
+
+    The largest number of two significant digits that is not above the count. A real client
+    declares one without counting.
+    """
+    unit = int(10 ** max(0, int(math.log10(users)) - 1))
+    return users // unit * unit
+
+
+def client_names(dataset: Dataset) -> dict[str, str]:
+    """A folder name for every client of the partition.
+
+    Raises:
+        ConfigError: `config-invalid`, two names become one.
+    """
+    names = {name: _folder_name(name) for name in dataset.partition.names}
+    if len(set(names.values())) < len(names):
+        raise ConfigError(
+            Code.CONFIG_INVALID, "two clients would share a folder name.", where="partition"
+        )
+    return names
+
+
+def _folder_name(name: str) -> str:
+    """`name` with what a path or a client may not be called taken out: `..` is a client too."""
+    return re.sub(r"[^\w.-]+", "-", name)[:64].strip(".") or "unnamed"
+
+
+def make_job(scenario: Scenario, dataset: Dataset) -> Job:
+    """The job that a scenario asks for, priced and found possible.
+
+    Raises:
+        ConfigError: unknown solver or settings.
+        PlanError: no plan meets ε, δ and unit.
+    """
+    declared = [declared_population(size) for size in dataset.partition.sizes]
+    population = sum(declared)
+    private = scenario.mode != "none"
+    delta = scenario.delta if scenario.delta is not None else population**-1.1
+    if scenario.epsilon is not None and not scenario.epsilon > 0:
+        raise PlanError(
+            Code.PLAN_EPSILON,
+            f"ε = {scenario.epsilon:g} is not above 0.",
+            where="epsilon",
+            remedy="Say --mode none --no-privacy for no guarantee at all.",
+        )
+    if private and not 0 < delta < 1:
+        raise PlanError(
+            Code.PLAN_DELTA,
+            f"δ = {delta:g} is not between 0 and 1.",
+            where="delta",
+            remedy="Choose δ well below one over the number of users.",
+        )
+    values = {
+        "job_id": secrets.token_hex(16),
+        "catalogue_version": dataset.catalogue.version,
+        "n_items": len(dataset.catalogue),
+        "catalogue_derived": dataset.catalogue.source == "derived",
+        "clients": len(dataset.partition.names),
+        "population": population,
+        "signal": math.hypot(*declared),
+        "mode": scenario.mode,
+        "unit": scenario.unit,
+        "epsilon": scenario.target_epsilon,
+        "delta": delta if private else 0.0,
+        "solver": scenario.solver,
+        "settings": _solver_settings(scenario),
+        "evaluation_share": scenario.evaluation_share,
+        "seed": scenario.seed,
+    }
+    job = Job.load(values, where="scenario")
+    schedule_of(job)
+    return job
+
+
+def prepare(folder: RunFolder, scenario: Scenario, dataset: Dataset, job: Job) -> None:
+    """Write every client's folder, then what makes the run count as prepared.
+
+    Raises:
+        DataError: `disk-full`, or the folder cannot be written; nothing is left behind.
+        RunError: another process was faster.
+    """
+    with folder.fresh():
+        _write(folder, scenario, dataset, job)
+
+
+def _write(folder: RunFolder, scenario: Scenario, dataset: Dataset, job: Job) -> None:
+    dataset.catalogue.save(folder.path / "catalogue.json")
+    if dataset.rejected is not None and dataset.rejected.n_rows:
+        dataset.rejected.write(folder.path / "rejected.csv")
+    names = client_names(dataset)
+    train = dataset.partition.split(dataset.split.train[_EVENT_COLUMNS])
+    heldout = dataset.partition.split(dataset.split.heldout[["user_id", "item_id"]])
+    sizes = dict(zip(dataset.partition.names, dataset.partition.sizes, strict=True))
+    for name, short in names.items():
+        _write_client(
+            folder.clients / short,
+            train[name],
+            heldout[name].drop_duplicates("user_id"),
+            _client_toml(short, scenario, sizes[name]),
+        )
+    folder.write_start(scenario, dataset.fingerprint(), job)
+
+
+def _solver_settings(scenario: Scenario) -> dict[str, Any]:
+    named = {"rounds": scenario.rounds, "embedding_dim": scenario.dim}
+    return {**scenario.settings, **{k: v for k, v in named.items() if v is not None}}
+
+
+def _write_client(folder: Path, train: pd.DataFrame, heldout: pd.DataFrame, toml: str) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    write_parquet(folder / "events.parquet", train)
+    write_parquet(folder / "heldout.parquet", heldout)
+    write_atomic(folder / CLIENT_TOML, toml.encode())
+
+
+def _client_toml(name: str, scenario: Scenario, users: int) -> str:
+    dataset_id = hashlib.sha256(f"simulated|{name}|{secrets.token_hex(16)}".encode()).hexdigest()
+    lines = [
+        f'name = "{name}"',
+        f'dataset_id = "{dataset_id[:32]}"',
+        f"population = {declared_population(users)}",
+        'catalogue = "../../catalogue.json"',
+        "simulated = true",
+    ]
+    if scenario.mode == "none":
+        lines.append("no_privacy = true")
+    if scenario.fixed_noise:
+        lines.append(f"noise_seed = {scenario.seed}")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,1 @@
+"""Studies whose figures stand in `docs/results/`: `python -m simulations.results NAME`."""

@@ -1,0 +1,43 @@
+"""`python -m simulations.results NAME`: one study, its page written to docs/results/."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from simulations.results.accuracy import CASES, run_accuracy
+from simulations.results.federation import run_federation
+from simulations.results.joining import run_demo, run_regions, run_shops
+
+Study = Callable[[Path, Path, Sequence[int], Callable[[str], None]], None]
+
+STUDIES: dict[str, Study] = {
+    **{solver: partial(run_accuracy, solver) for solver in CASES},
+    "demo": run_demo,
+    "federation": run_federation,
+    "shops": run_shops,
+    "retail": run_regions,
+}
+
+
+def main() -> None:
+    """Read the arguments and run the study."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("study", choices=sorted(STUDIES))
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="data files")
+    parser.add_argument("--out", type=Path, default=Path("docs/results"), help="where pages go")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="public seeds")
+    given = parser.parse_args()
+    STUDIES[given.study](
+        given.data,
+        given.out,
+        given.seeds,
+        lambda line: print(line, file=sys.stderr, flush=True),  # noqa: T201
+    )
+
+
+if __name__ == "__main__":
+    main()
