@@ -1,0 +1,251 @@
+"""The ledger on disk: what it refuses to forget, and what it refuses to be."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import resource
+import signal
+import sqlite3
+import stat
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from client.ledger_store import Key, LedgerStore
+from common.errors import Code, HushRecError, LedgerError, PrivacyError
+from common.privacy.ledger import verify
+
+CLIENT, DATASET = "shop-1", "ab" * 16
+KEY = Key("cd" * 16, 0, 0)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "ledger.sqlite"
+
+
+def opened(path: Path, client: str = CLIENT, dataset: str = DATASET) -> LedgerStore:
+    return LedgerStore.open(path, client, dataset)
+
+
+def reserve(ledger: LedgerStore, step: int = 0) -> int:
+    return ledger.append("reserve", {"job_id": KEY.job_id, "step": step, "event": {}}).seq
+
+
+def spend(ledger: LedgerStore, payload: bytes, request: str = "r", key: Key = KEY) -> Any:
+    body = {
+        "reservation": reserve(ledger, key.step),
+        "release_sha256": hashlib.sha256(payload).hexdigest(),
+    }
+    return ledger.commit_release(key, request, payload, body)
+
+
+def refused(action: Callable[[], Any]) -> Code:
+    with pytest.raises(HushRecError) as caught:
+        action()
+    return caught.value.code
+
+
+def test_a_ledger_begins_bound_to_its_owner_and_survives_reopening(path: Path) -> None:
+    with opened(path) as ledger:
+        stored = spend(ledger, b"bytes")
+        head = ledger.head
+    with opened(path) as ledger:
+        assert ledger.head == head == stored.head
+        assert ledger.find(KEY) == stored
+        assert ledger.find(Key(KEY.job_id, 1, 0)) is None
+        assert [row.kind for row in ledger.rows()] == ["open", "reserve", "spend"]
+        assert [row.kind for row in ledger.rows("spend")] == ["spend"]
+        verify(ledger.rows(), client=CLIENT, dataset_id=DATASET, head=head)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM ledger",
+        "UPDATE ledger SET row = '{}'",
+        "DELETE FROM release",
+        "UPDATE release SET bytes = x'00'",
+        "INSERT OR REPLACE INTO ledger SELECT * FROM ledger WHERE seq = 1",
+        "INSERT OR REPLACE INTO release SELECT * FROM release",
+    ],
+)
+def test_nothing_is_deleted_or_changed(path: Path, statement: str) -> None:
+    with opened(path) as ledger:
+        spend(ledger, b"bytes")
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA recursive_triggers = OFF")  # the weakest reader
+    with pytest.raises(sqlite3.IntegrityError):
+        connection.execute(statement)
+    connection.close()
+
+
+@pytest.mark.parametrize(("client", "dataset"), [("shop-2", DATASET), (CLIENT, "00" * 16)])
+def test_a_foreign_ledger_is_refused(path: Path, client: str, dataset: str) -> None:
+    opened(path).close()
+    assert refused(lambda: opened(path, client, dataset)) is Code.LEDGER_FOREIGN
+
+
+def test_a_file_that_is_no_ledger_is_refused_and_left_alone(path: Path) -> None:
+    path.write_bytes(b"not a database, but long enough to be taken for one" * 40)
+    before = path.read_bytes()
+    assert refused(lambda: opened(path)) is Code.LEDGER_BROKEN
+    assert path.read_bytes() == before
+
+
+def test_a_database_of_another_kind_is_refused(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE ledger (something TEXT)")
+    connection.close()
+    assert refused(lambda: opened(path)) is Code.LEDGER_BROKEN
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE ledger SET row = 'x' WHERE seq = 1",
+        "UPDATE ledger SET row = replace(row, '\"step\":0', '\"step\":9')",
+        "DELETE FROM ledger WHERE seq = 1",
+    ],
+)
+def test_an_edited_row_is_found_when_the_ledger_is_opened(path: Path, damage: str) -> None:
+    with opened(path) as ledger:
+        spend(ledger, b"bytes")
+    tamper(path, damage)
+    assert refused(lambda: opened(path)) is Code.LEDGER_BROKEN
+
+
+def test_changed_bytes_are_not_replayed(path: Path) -> None:
+    with opened(path) as ledger:
+        spend(ledger, b"bytes")
+    tamper(path, "UPDATE release SET bytes = x'00'")
+    with opened(path) as ledger:
+        assert refused(lambda: ledger.find(KEY)) is Code.LEDGER_BROKEN
+
+
+def tamper(path: Path, statement: str) -> None:
+    """As somebody would who owns the disk."""
+    connection = sqlite3.connect(path)
+    for table in ("ledger", "release"):
+        for what in ("keeps", "stays"):
+            connection.execute(f"DROP TRIGGER {table}_{what}")
+    connection.execute(statement)
+    connection.commit()
+    connection.close()
+
+
+def test_a_file_cut_short_is_broken(path: Path) -> None:
+    with opened(path) as ledger:
+        spend(ledger, b"x" * 20_000)
+    path.write_bytes(path.read_bytes()[:9_000])
+    with pytest.raises(LedgerError) as caught, opened(path) as ledger:
+        ledger.find(KEY)
+    assert caught.value.code is Code.LEDGER_BROKEN
+
+
+def test_no_place_for_a_ledger_is_a_write_error(tmp_path: Path) -> None:
+    assert refused(lambda: opened(tmp_path / "missing" / "ledger.sqlite")) is Code.LEDGER_WRITE
+
+
+def test_a_full_database_leaves_the_ledger_as_it_was(path: Path) -> None:
+    with opened(path) as ledger:
+        reserve(ledger)
+        before = ledger.rows()
+        (pages,) = ledger._connection.execute("PRAGMA page_count").fetchone()
+        ledger._connection.execute(f"PRAGMA max_page_count = {pages}")
+        assert refused(lambda: spend(ledger, b"x" * 100_000)) is Code.LEDGER_WRITE
+        kept = ledger.rows()
+        assert kept[: len(before)] == before
+        assert [row.kind for row in kept[len(before) :]] == ["reserve"]  # stays counted
+    with opened(path) as ledger:
+        assert ledger.find(KEY) is None
+        spend(ledger, b"room again")
+
+
+def test_a_full_disk_leaves_the_ledger_as_it_was(path: Path) -> None:
+    """A child whose files may not grow: the kernel itself refuses the bytes."""
+    with opened(path) as ledger:
+        reserve(ledger)
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+            with opened(path) as ledger:
+                spend(ledger, b"x" * 200_000)
+        except LedgerError as error:
+            code = 0 if error.code is Code.LEDGER_WRITE else 2
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    with opened(path) as ledger:
+        kinds = [row.kind for row in ledger.rows()]
+        assert kinds == ["open", "reserve", "reserve"]
+        assert ledger.find(KEY) is None
+
+
+def test_a_transaction_leaves_no_trace_of_what_failed(path: Path) -> None:
+    with opened(path) as ledger:
+        before = ledger.rows()
+        with pytest.raises(KeyboardInterrupt):
+            interrupted(ledger)
+        assert ledger.rows() == before
+
+
+def interrupted(ledger: LedgerStore) -> None:
+    with ledger.transaction():
+        reserve(ledger)
+        raise KeyboardInterrupt
+
+
+def test_a_second_release_for_one_request_is_the_first(path: Path) -> None:
+    """Two processes that computed the same step: one set of bytes ever leaves."""
+    with opened(path) as one, opened(path) as two:
+        assert one.find(KEY) is two.find(KEY) is None
+        first, second = spend(one, b"first"), spend(two, b"second")
+        assert first == second
+        assert second.payload == b"first"
+        assert [row.kind for row in one.rows()] == ["open", "reserve", "spend", "reserve"]
+        with pytest.raises(PrivacyError) as caught:
+            spend(two, b"third", request="another")
+        assert caught.value.code is Code.REPLAY_CONFLICT
+
+
+def test_writers_at_once_make_one_chain(path: Path) -> None:
+    opened(path).close()
+
+    def work(step: int) -> None:
+        with opened(path) as ledger:
+            spend(ledger, b"%d" % step, key=Key(KEY.job_id, step, 0))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(24)))
+    with opened(path) as ledger:
+        verify(ledger.rows())
+        assert len(ledger.rows()) == 1 + 2 * 24
+
+
+def test_a_keyed_hash_cannot_be_computed_from_the_rows(path: Path, tmp_path: Path) -> None:
+    """Two ledgers name the same data differently, and no row holds the key."""
+    with opened(path) as ledger, opened(tmp_path / "other.sqlite") as other:
+        named = ledger.keyed_hash("data")
+        assert named != other.keyed_hash("data")
+        assert named != hashlib.sha256(b"data").hexdigest()
+        key = ledger._key()
+        assert len(key) == 32
+        assert all(key.hex() not in row.model_dump_json() for row in ledger.rows())
+    with opened(path) as ledger:
+        assert ledger.keyed_hash("data") == named
+
+
+def test_nobody_else_may_read_a_ledger(path: Path) -> None:
+    with opened(path) as ledger:
+        ledger.append("refuse", {})
+        files = list(path.parent.glob(f"{path.name}*"))
+        assert len(files) > 1
+        assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}

@@ -1,0 +1,89 @@
+"""A client's folder as it is read."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from client.store import ClientSettings, ClientStore
+from common.catalogue import Catalogue
+from common.errors import Code, ConfigError, DataError, HushRecError
+
+
+def test_a_folder_is_read_whole(shop: Any) -> None:
+    store = shop.store
+    events = pd.read_parquet(shop.folder / "events.parquet")
+    assert store.histories.n_users == len(store.user_ids) == events["user_id"].nunique()
+    assert store.histories.n_items == len(store.catalogue) == 60
+    assert len(store.histories.items) == len(events.drop_duplicates(["user_id", "item_id"]))
+    assert set(store.histories.weights) == {1.0}
+    assert store.heldout is not None
+    assert store.heldout.shape == (len(store.user_ids),)
+
+
+def test_without_held_out_items_there_are_none(shop: Any) -> None:
+    before = shop.store.snapshot
+    (shop.folder / "heldout.parquet").unlink()
+    assert shop.store.heldout is None
+    assert shop.store.snapshot != before
+
+
+def test_a_replaced_catalogue_is_read_again(shop: Any) -> None:
+    assert len(shop.store.catalogue) == 60
+    path = shop.folder / shop.store.settings.catalogue
+    Catalogue((*shop.store.catalogue.item_ids, "new")).save(path)
+    assert len(shop.store.catalogue) == 61
+
+
+def test_a_replaced_log_is_read_again_though_its_time_is_the_same(shop: Any) -> None:
+    path = shop.folder / "events.parquet"
+    before, stat = shop.store, path.stat()
+    pd.read_parquet(path).iloc[5:].to_parquet(path, index=False)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert shop.store.snapshot != before.snapshot
+    assert shop.store is ClientStore.open(shop.folder)  # and not again while nothing changes
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code"),
+    [
+        (lambda folder: (folder / "events.parquet").unlink(), Code.DATA_NOT_FOUND),
+        (lambda folder: (folder / "events.parquet").write_bytes(b"PAR1"), Code.DATA_FORMAT),
+        (lambda folder: (folder / "heldout.parquet").write_bytes(b""), Code.DATA_FORMAT),
+        (lambda folder: (folder / "client.toml").unlink(), Code.CONFIG_NOT_FOUND),
+        (lambda folder: (folder / "client.toml").write_text("name ="), Code.CONFIG_INVALID),
+    ],
+)
+def test_a_spoilt_folder_is_named(shop: Any, spoil: Any, code: Code) -> None:
+    spoil(shop.folder)
+    with pytest.raises(HushRecError) as caught:
+        ClientStore.open(shop.folder)
+    assert caught.value.code is code
+    assert isinstance(caught.value, (ConfigError, DataError))
+    assert str(shop.folder) in caught.value.where
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": ""},
+        {"name": "a/b"},
+        {"name": "a" * 65},
+        {"dataset_id": "xyz"},
+        {"population": 0},
+        {"population": 10**13},
+        {"noise_seed": -1},
+        {"epsilon": 1.0},
+    ],
+)
+def test_settings_that_cannot_be_meant(change: dict[str, Any]) -> None:
+    values = {"name": "s", "dataset_id": "0" * 32, "population": 5, "catalogue": "c.json"}
+    settings = ClientSettings.load(values)
+    assert not settings.simulated
+    assert not settings.no_privacy
+    assert settings.noise_seed is None
+    with pytest.raises(ConfigError):
+        ClientSettings.load({**values, **change})

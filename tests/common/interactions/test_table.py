@@ -1,0 +1,118 @@
+"""Histories: what is merged, in which order, and what is refused."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from common.catalogue import Catalogue
+from common.errors import Code, DataError
+from common.interactions.table import COLUMNS, check_table, event_table, histories
+
+_CATALOGUE = Catalogue(("c", "a", "b", "d"))
+_EVENT = st.tuples(
+    st.sampled_from("uvwx"), st.sampled_from("abcd"), st.integers(1, 5), st.integers(0, 4)
+)
+
+
+def _table(rows: list[tuple[str, str, int, int]]) -> pd.DataFrame:
+    return event_table(
+        *([row[column] for row in rows] for column in range(4))  # type: ignore[arg-type]
+    )
+
+
+def test_merges_and_counts() -> None:
+    events = _table([("v", "a", 2, 9), ("u", "b", 1, 5), ("v", "a", 3, 7), ("v", "c", 1, 8)])
+    found = histories(events, _CATALOGUE)
+    assert found.user_ids == ("u", "v")
+    assert found.merged == 1
+    assert found.histories.indptr.tolist() == [0, 1, 3]
+    assert found.histories.items.tolist() == [2, 0, 1]
+    assert found.histories.weights.tolist() == [1.0, 1.0, 5.0]
+    assert found.last_times.tolist() == [5, 8, 9]
+    assert found.order.tolist() == [0, 0, 1]
+    assert histories(events, _CATALOGUE, merge="max").histories.weights.tolist() == [1, 1, 3]
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(_EVENT, min_size=1, max_size=25))
+def test_agrees_with_the_slow_obvious_way(rows: list[tuple[str, str, int, int]]) -> None:
+    events = _table(rows)
+    weights: dict[tuple[str, str], float] = defaultdict(float)
+    last: dict[tuple[str, str], tuple[int, int]] = {}
+    for number, (user, item, weight, time) in enumerate(rows):
+        weights[user, item] += weight
+        last[user, item] = max(last.get((user, item), (-1, -1)), (time, number))
+    found = histories(events, _CATALOGUE)
+    kept = found.histories
+    assert found.merged == len(rows) - len(weights)
+    assert found.user_ids == tuple(sorted({row[0] for row in rows}))
+    for row, user in enumerate(found.user_ids):
+        span = slice(kept.indptr[row], kept.indptr[row + 1])
+        items = [_CATALOGUE.item_ids[position] for position in kept.items[span]]
+        assert sorted(items) == sorted(item for name, item in weights if name == user)
+        assert (np.diff(kept.items[span]) > 0).all()
+        assert kept.weights[span].tolist() == [weights[user, item] for item in items]
+        assert found.last_times[span].tolist() == [last[user, item][0] for item in items]
+        in_time = sorted(items, key=lambda item, user=user: last[user, item])  # type: ignore[misc]
+        assert found.order[span].tolist() == [in_time.index(item) for item in items]
+
+
+def test_users_may_be_given_also_without_events() -> None:
+    events = _table([("v", "a", 1, 0)])
+    found = histories(events, _CATALOGUE, user_ids=["z", "v", "a"])
+    assert found.histories.lengths.tolist() == [0, 1, 0]
+    none = histories(events.iloc[:0], _CATALOGUE, user_ids=["z"])
+    assert none.histories.lengths.tolist() == [0]
+    for wrong in (["z"], ["v", "v"]):
+        with pytest.raises(DataError) as caught:
+            histories(events, _CATALOGUE, user_ids=wrong)
+        assert caught.value.code is Code.DATA_FORMAT
+
+
+def test_an_item_of_another_catalogue_is_refused() -> None:
+    with pytest.raises(DataError, match="'a'") as caught:
+        histories(_table([("v", "a", 1, 0)]), Catalogue(("b",)))
+    assert caught.value.code is Code.CATALOGUE_MISMATCH
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("weight", 0.0), ("weight", np.inf), ("weight", np.nan), ("user_id", ""), ("datetime", None)],
+)
+def test_refuses_a_value_that_no_event_has(column: str, value: object) -> None:
+    events = _table([("u", "a", 1, 0), ("u", "b", 1, 0)])
+    events[column] = events[column].astype("object")
+    events.loc[1, column] = value
+    events = events.astype(
+        {"weight": "float64", "user_id": "str", "datetime": "datetime64[us, UTC]"}
+    )
+    with pytest.raises(DataError, match=column) as caught:
+        check_table(events)
+    assert caught.value.code is Code.DATA_FORMAT
+
+
+def test_refuses_other_columns_and_types() -> None:
+    events = _table([("u", "a", 1, 0)])
+    assert tuple(check_table(events).columns) == COLUMNS
+    for wrong in (
+        events[list(reversed(COLUMNS))],
+        events.assign(extra=1),
+        events.assign(user_id=[7]),
+        events.assign(weight=[1]),
+        events.assign(datetime=[3.5]),
+    ):
+        with pytest.raises(DataError, match="expected"):
+            check_table(wrong)
+
+
+def test_a_table_takes_times_or_microseconds() -> None:
+    made = event_table(["u"], [5], [1], [pd.Timestamp("2020-01-01T00:00:00+01:00")])
+    assert made["datetime"][0] == pd.Timestamp("2019-12-31T23:00:00Z")
+    assert made["item_id"][0] == "5"
+    assert event_table(["u"], ["i"], [1], [1_000_000])["datetime"][0].timestamp() == 1.0

@@ -1,0 +1,121 @@
+"""What every solver must be: one suite for all names in the registry, evaluation included."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from common.arrays import Histories, Ints
+from common.job import Job
+from common.privacy.inbound import check_arrays
+from common.privacy.mechanisms import mechanism_for
+from common.privacy.stream import NoiseSource
+from common.schedule import METRICS, Schedule
+from common.solvers.base import NoisyTotal
+from common.solvers.registry import SOLVERS
+
+ITEMS, USERS = 40, 60
+SMALL = {
+    "subspace": {"rounds": 2, "embedding_dim": 3},
+    "ials": {"rounds": 2, "embedding_dim": 3},
+    "dpsgd": {"rounds": 2, "local_steps": 2, "embedding_dim": 3, "negatives": 5},
+    "popularity": {},
+}
+PRIVATE = [name for name in SOLVERS if name != "ials"]
+
+
+@dataclass(frozen=True)
+class Data:
+    histories: Histories
+    heldout: Ints | None
+
+
+@pytest.fixture
+def data() -> Data:
+    rng = np.random.default_rng(0)
+    rows = [np.sort(rng.choice(ITEMS, 8, replace=False)) for _ in range(USERS)]
+    indptr = np.arange(USERS + 1, dtype=np.int64) * 7
+    items = np.concatenate([row[:7] for row in rows]).astype(np.int64)
+    heldout = np.array([row[7] for row in rows], dtype=np.int64)
+    return Data(Histories(indptr, items, np.ones(len(items)), ITEMS), heldout)
+
+
+def job(solver: str, *, private: bool) -> Job:
+    return Job(
+        job_id="0" * 32,
+        catalogue_version="c",
+        n_items=ITEMS,
+        clients=1,
+        population=USERS,
+        signal=float(USERS),
+        mode="local" if private else "none",
+        epsilon=8.0 if private else None,
+        delta=1e-4 if private else 0.0,
+        solver=solver,
+        settings=SMALL[solver],
+        evaluation_share=0.2,
+    )
+
+
+def wire(arrays: dict) -> dict:
+    return {name: np.ascontiguousarray(a, dtype=np.float32) for name, a in arrays.items()}
+
+
+def run(schedule: Schedule, data: Data) -> dict:
+    """One client's job, arrays in their wire type between client and server."""
+    state = schedule.initial_state()
+    for index, step in enumerate(schedule.steps):
+        inputs = check_arrays(wire(schedule.inputs(index, state)), step.inputs)
+        inputs = {name: array.astype(np.float64) for name, array in inputs.items()}
+        mechanism = mechanism_for(schedule.plan, index, NoiseSource.seeded(index))
+        for _ in range(step.release.steps if step.aggregate == "average" else 1):
+            users = mechanism.sample(data.histories.n_users)
+            values = mechanism.sum(schedule.contribute(index, inputs, data, users))
+            assert values.shape == (step.release.rows, step.release.width)
+            total = NoisyTotal(values, mechanism.noise_std, USERS, step.release.sampling_rate)
+            if step.aggregate == "average":
+                inputs = schedule.advance(index, inputs, total)
+        if step.aggregate == "average":
+            state = {**state, **{name: inputs[name] for name in step.outputs}}
+        else:
+            state = schedule.advance(index, state, total)
+    return state
+
+
+@pytest.mark.parametrize("private", [True, False])
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_every_step_runs_and_the_model_is_whole(solver: str, private: bool, data: Data) -> None:
+    if private and solver not in PRIVATE:
+        pytest.skip("refuses privacy, which a test of its own holds")
+    schedule = Schedule(job(solver, private=private))
+    state = run(schedule, data)
+    assert state[METRICS].shape == (3, 1)
+    model = schedule.finish(state)
+    specs = schedule.solver.model_specs
+    check_arrays(wire(model.arrays()), specs)
+    assert model.settings == schedule.solver.fold_in
+    scores = model.scores(model.fold_in(data.histories))
+    assert scores.shape == (USERS, ITEMS)
+    assert np.isfinite(scores).all()
+
+
+@pytest.mark.parametrize("solver", PRIVATE)
+def test_no_user_moves_a_sum_by_more_than_the_clip_norm(solver: str, data: Data) -> None:
+    """The exact sum with and without one user, at every step, clipped as the mechanism does."""
+    schedule = Schedule(job(solver, private=True))
+    state = run(schedule, data)
+    for index, step in enumerate(schedule.steps):
+        inputs = {n: np.asarray(a) for n, a in schedule.inputs(index, state).items()}
+        for user in range(0, USERS, 7):
+            only = np.array([user], dtype=np.int64)
+            size = 0.0
+            for batch in schedule.contribute(index, inputs, data, only):
+                assert list(batch.users) in ([user], [])
+                size += sum(float((b.values**2).sum()) for b in batch.expand(10_000))
+            assert np.sqrt(size) <= step.release.clip_norm * (1 + 1e-6)
+
+
+def test_the_registry_is_what_the_suite_covers() -> None:
+    assert set(SMALL) == set(SOLVERS)

@@ -1,0 +1,50 @@
+"""Files of settings: whatever is wrong with one is a ConfigError that says where."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common.config import read_json, read_toml
+from common.errors import Code, ConfigError
+
+
+@pytest.mark.parametrize("read", [read_json, read_toml])
+@pytest.mark.parametrize(
+    ("make", "code"),
+    [
+        (lambda path: None, Code.CONFIG_NOT_FOUND),
+        (lambda path: path.mkdir(), Code.CONFIG_NOT_FOUND),
+        (lambda path: path.symlink_to(path), Code.CONFIG_NOT_FOUND),
+        (lambda path: path.write_bytes(b"\xff\xfe"), Code.CONFIG_INVALID),
+        (lambda path: path.write_text("{"), Code.CONFIG_INVALID),
+        (lambda path: path.write_text("a = " + "[" * 100_000), Code.CONFIG_INVALID),
+    ],
+)
+def test_what_cannot_be_read(
+    tmp_path: Path,
+    read: Callable[[Path], dict[str, Any]],
+    make: Callable[[Path], Any],
+    code: Code,
+) -> None:
+    path = tmp_path / "settings"
+    make(path)
+    with pytest.raises(ConfigError) as caught:
+        read(path)
+    assert caught.value.code is code
+    assert caught.value.where == str(path)
+
+
+def test_both_forms_say_the_same(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"a": {"b": 1}}')
+    (tmp_path / "a.toml").write_text("[a]\nb = 1")
+    assert read_json(tmp_path / "a.json") == read_toml(tmp_path / "a.toml") == {"a": {"b": 1}}
+
+
+def test_json_that_is_no_object_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("[1]")
+    with pytest.raises(ConfigError):
+        read_json(tmp_path / "a.json")

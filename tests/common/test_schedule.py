@@ -1,0 +1,113 @@
+"""The schedule of a job: steps, plan, and a private evaluation that is paid for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from common.errors import Code, ConfigError, PlanError
+from common.evaluation.private import read_total
+from common.job import Job
+from common.privacy.planner import epsilon_of
+from common.schedule import METRICS, Schedule, schedule_of
+from common.solvers.base import NoisyTotal
+
+JOB = Job(
+    job_id="ab" * 16, catalogue_version="c" * 64, n_items=40, clients=2, population=200,
+    signal=150.0, epsilon=4.0, delta=1e-3, solver="subspace",
+    settings={"rounds": 2, "embedding_dim": 4},
+)  # fmt: skip
+
+
+def job(**changes: Any) -> Job:
+    return JOB.model_copy(update=changes)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2])
+def test_the_plan_covers_every_step_and_keeps_to_epsilon(share: float) -> None:
+    schedule = Schedule(job(evaluation_share=share))
+    assert len(schedule.steps) == 3 + (share > 0)
+    assert [r.step for r in schedule.plan.releases] == [s.release.step for s in schedule.steps]
+    assert 3.99 < epsilon_of(schedule.plan, JOB.delta) <= 4.0
+    for release, step in zip(schedule.plan.releases, schedule.steps, strict=True):
+        assert release.model_dump(exclude={"noise_multiplier"}) == step.release.model_dump()
+
+
+def test_an_evaluation_gets_the_share_it_was_promised() -> None:
+    plan = Schedule(job(evaluation_share=0.2)).plan
+    precision = np.array([release.noise_multiplier**-2 for release in plan.releases])
+    assert precision[-1] / precision.sum() == pytest.approx(0.2, rel=1e-3)
+
+
+def test_without_evaluation_nobody_pays_for_it() -> None:
+    with_it, without = Schedule(job(evaluation_share=0.2)), Schedule(JOB)
+    assert without.plan.releases[0].noise_multiplier < with_it.plan.releases[0].noise_multiplier
+
+
+def walk(schedule: Schedule) -> Any:
+    """All steps on totals of nothing but noise."""
+    rng, state = np.random.default_rng(0), schedule.initial_state()
+    for index, step in enumerate(schedule.steps):
+        inputs = schedule.inputs(index, state)
+        assert set(inputs) == set(step.inputs)
+        for name, spec in step.inputs.items():
+            assert inputs[name].shape == spec.shape
+        noise = rng.normal(size=(step.release.rows, step.release.width))
+        state = schedule.advance(index, state, NoisyTotal(noise, 1.0, 200.0))
+    return state
+
+
+def test_every_step_sends_what_it_declares_and_the_last_leaves_metrics() -> None:
+    schedule = Schedule(job(evaluation_share=0.2))
+    state = walk(schedule)
+    assert state[METRICS].shape == (3, 1)
+    assert read_total(NoisyTotal(state[METRICS], 1.0, 200.0)).users == pytest.approx(
+        float(state[METRICS][0, 0]) * np.sqrt(3)
+    )
+    model = schedule.finish(state)
+    assert {name: array.shape for name, array in model.arrays().items()} == {
+        name: spec.shape for name, spec in schedule.solver.model_specs.items()
+    }
+
+
+def test_the_evaluation_contributes_nothing_without_held_out_items(shop: Any) -> None:
+    scheduled = Schedule(shop.job.model_copy(update={"evaluation_share": 0.2}))
+    index, store = len(scheduled.steps) - 1, shop.store
+    inputs = scheduled.inputs(index, walk(scheduled))
+    users = np.arange(store.histories.n_users)
+    with_items = list(scheduled.contribute(index, inputs, store, users))
+    assert sum(len(batch.users) for batch in with_items) > 0
+
+    class Bare:
+        histories = store.histories
+        heldout = None
+
+    assert list(scheduled.contribute(index, inputs, Bare(), users)) == []
+
+
+def test_one_job_is_planned_once_and_two_that_differ_are_not_mixed_up() -> None:
+    assert schedule_of(JOB) is schedule_of(Job.model_validate_json(JOB.model_dump_json()))
+    assert schedule_of(job(seed=1)) is not schedule_of(JOB)
+    assert not np.allclose(
+        schedule_of(job(seed=1)).initial_state()["start"], schedule_of(JOB).initial_state()["start"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"epsilon": None}, Code.PLAN_MODE),
+        ({"mode": "none"}, Code.PLAN_MODE),
+        ({"epsilon": 0.0}, Code.PLAN_EPSILON),
+        ({"delta": 1 / 200}, Code.PLAN_DELTA),
+        ({"unit": "interaction"}, Code.PLAN_UNIT),
+        ({"solver": "nothing"}, Code.CONFIG_INVALID),
+        ({"settings": {"round": 2}}, Code.CONFIG_UNKNOWN_KEY),
+    ],
+)
+def test_a_job_without_a_plan(changes: dict[str, Any], code: Code) -> None:
+    with pytest.raises((PlanError, ConfigError)) as caught:
+        schedule_of(job(**changes))
+    assert caught.value.code is code
