@@ -6,6 +6,7 @@ HushRecError
 ├── ArtifactError      models and manifests that do not fit
 ├── PrivacyError       anything that would break or overspend a guarantee
 │   ├── PlanError      a plan that cannot be made
+│   ├── PolicyError    a request outside what the client's owner allows
 │   ├── InboundError   an array from the server that is not safe to use
 │   ├── ReleaseError   a value on its way out that nothing declared
 │   └── LedgerError    a ledger that is broken, foreign or cannot be written
@@ -30,6 +31,7 @@ __all__ = [
     "InboundError",
     "LedgerError",
     "PlanError",
+    "PolicyError",
     "PrivacyError",
     "ProtocolError",
     "ReleaseError",
@@ -74,6 +76,22 @@ class Code(StrEnum):
     INTERNAL = "internal"
     NOISE_SEEDED = "noise-seeded"
     CLIENT_UNREADY = "client-unready"
+    POLICY_MISSING = "policy-missing"
+    POLICY_SERVER = "policy-server"
+    POLICY_MESSAGE = "policy-message"
+    POLICY_UNIT = "policy-unit"
+    POLICY_MODE = "policy-mode"
+    POLICY_MODEL = "policy-model"
+    POLICY_POPULATION = "policy-population"
+    POLICY_DELTA = "policy-delta"
+    POLICY_SAMPLING = "policy-sampling"
+    BUDGET_LIFETIME = "budget-lifetime"
+    BUDGET_PERIOD = "budget-period"
+    JOB_CLOSED = "job-closed"
+    LEDGER_MISSING = "ledger-missing"
+    LEDGER_SIGNATURE = "ledger-signature"
+    LEDGER_ROLLED_BACK = "ledger-rolled-back"
+    LEDGER_EXPORT = "ledger-export"
 
 
 class HushRecError(Exception):
@@ -126,6 +144,10 @@ class PrivacyError(HushRecError):
 
 class PlanError(PrivacyError):
     """A plan that cannot be made."""
+
+
+class PolicyError(PrivacyError):
+    """A request outside what the client's owner allows."""
 
 
 class InboundError(PrivacyError):

@@ -77,15 +77,22 @@ def read_member(data: bytes, suffix: str, where: str) -> bytes:
     return content
 
 
-def write_atomic(path: Path, data: bytes) -> None:
+def write_atomic(path: Path, data: bytes, *, mode: int = 0o666) -> None:
     """Write a whole file or nothing: a reader never sees half of it.
+
+    Args:
+        path: the file.
+        data: its bytes.
+        mode: who may read and write it, less the process's umask, from its first byte on.
 
     Raises:
         DataError: `disk-full`, or `data-not-found` when the place cannot be written.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with part.open("wb") as file:
+        part.unlink(missing_ok=True)  # an old one may be open to more readers
+        made = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(made, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())  # else a power cut may leave the new name on no bytes

@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints
 
 from common.config import Settings
 from common.privacy.plan import Mode, Unit
+from common.privacy.signing import PublicKey
 
 __all__ = ["Job", "JobId"]
 
@@ -46,6 +47,11 @@ class Job(Settings):
     """Settings of the solver; unknown keys are rejected by it."""
     evaluation_share: float = Field(default=0.0, ge=0, lt=1)
     """Share of the budget that goes to one private evaluation of the final model."""
+    renyi_order: int | None = Field(default=None, ge=2, le=1024)
+    """Order of the Rényi filter that the plan is aimed at; None aims at a GDP filter, which
+    prices a sampled sum as if nobody had been left out."""
+    server: PublicKey | None = None
+    """Public key of the server, which signs every task; None only in a job that nobody sends."""
     seed: int = Field(default=0, ge=0)
     """Seed of public randomness (initial factors). Noise never comes from it."""
 

@@ -1,0 +1,86 @@
+"""The policy of a client's owner, `policy.toml`: what a server may ask for, and how much.
+
+Written by whoever answers for the customers' privacy, read by the guard before anything is
+computed. A server can ask for less, never for more.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Self, TypeAlias
+
+from pydantic import Field, model_validator
+
+from common.config import Settings
+from common.errors import PlanError
+from common.privacy.filters import Cap, Filter, make_filter
+from common.privacy.plan import Mode, Unit
+from common.privacy.signing import PublicKey
+
+__all__ = ["Period", "Policy", "Serving"]
+
+Serving: TypeAlias = Literal["joint", "shop"]
+
+
+class Period(Settings):
+    """A cap that renews: any `days` in a row stay below `epsilon`, at the lifetime's δ."""
+
+    days: int = Field(gt=0, le=3660)
+    """Length in days; the window slides, whole days by UTC."""
+    epsilon: float = Field(gt=0)
+    """ε of everything released within them."""
+
+
+class Policy(Settings):
+    """What the owner of a client allows.
+
+    Guarantee:
+        All releases of the client's data set together, over all jobs, models and servers,
+        stay within `lifetime` in unit `unit`, under add/remove, however servers choose what
+        they ask for next; and each period's within its ε.
+    """
+
+    lifetime: Cap
+    """ε and δ that all releases together never exceed."""
+    periods: tuple[Period, ...] = ()
+    """Caps that renew, beside the lifetime's."""
+    unit: Unit = "user"
+    """What is protected; a job with another unit is refused."""
+    renyi_order: int | None = Field(default=None, ge=2, le=1024)
+    """Order of the Rényi filter, fixed before the first release; without it the filter is
+    that of Gaussian DP, which is tighter unless users are sampled."""
+    modes: tuple[Mode, ...] = ("local",)
+    """Who may add the noise; `none` also needs `no_privacy` in client.toml."""
+    solvers: tuple[str, ...] = ("subspace", "dpsgd", "popularity")
+    """Solvers that may be asked for."""
+    servers: tuple[PublicKey, ...] = ()
+    """Public keys of the servers that may ask; empty: whoever reaches this client."""
+    max_sampling_rate: float = Field(default=1.0, gt=0, le=1)
+    """Largest rate at which a job may sample users."""
+    min_population: int = Field(default=1, gt=0)
+    """Fewest declared users, over all clients, of a job that this client joins."""
+    max_shops_per_shopper: int = Field(default=1, gt=0, le=10_000)
+    """Clients of one federation that one person may be a user of (m): for the statement."""
+    max_message_bytes: int = Field(default=1 << 30, gt=0)
+    """Largest message that is looked at."""
+    serving: Serving = "joint"
+    """What a shopper may be shown: a function of their own events and released values, or
+    also of this shop's own log."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for period in self.periods:
+            if period.epsilon > self.lifetime.epsilon:
+                raise ValueError("a period may not allow more than the lifetime")
+        try:
+            for window in (None, *self.periods):
+                self.filter(window)
+        except PlanError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    def filter(self, period: Period | None = None) -> Filter:
+        """The filter of the lifetime, or of a period."""
+        cap = self.lifetime
+        if period is not None:
+            cap = Cap(epsilon=period.epsilon, delta=self.lifetime.delta)
+        return make_filter(cap, self.renyi_order)

@@ -1,0 +1,110 @@
+"""Ed25519 keys that sign ledger heads, receipts and tasks.
+
+A signature is deterministic, so that what is signed again is the same bytes. A client's
+ledger key, a server's key and the keys of Flower's transport are different keys.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Self, TypeAlias
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from pydantic import StringConstraints
+
+from common.errors import Code, ConfigError
+from common.files import write_atomic
+
+__all__ = ["PublicKey", "Signature", "SigningKey", "canonical", "is_signed"]
+
+PublicKey: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+"""An Ed25519 public key in hexadecimal."""
+Signature: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{128}$")]
+"""An Ed25519 signature in hexadecimal."""
+
+_MODE: Final = 0o600
+
+
+class SigningKey:
+    """A private key. Its text form and `repr` show the public half only."""
+
+    def __init__(self, key: Ed25519PrivateKey) -> None:
+        self._key = key
+
+    @classmethod
+    def create(cls) -> Self:
+        """A new key from the operating system's randomness."""
+        return cls(Ed25519PrivateKey.generate())
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a key in PEM.
+
+        Raises:
+            ConfigError: `config-not-found` or `config-invalid`.
+        """
+        try:
+            key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+        except OSError as error:
+            raise ConfigError(
+                Code.CONFIG_NOT_FOUND, f"no key: {error.strerror}.", where=str(path)
+            ) from None
+        except (ValueError, TypeError):
+            raise _no_key(path) from None
+        if not isinstance(key, Ed25519PrivateKey):
+            raise _no_key(path)
+        return cls(key)
+
+    def save(self, path: Path) -> None:
+        """Write the key in PEM, readable by its owner alone."""
+        pem = self._key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        write_atomic(path, pem, mode=_MODE)
+
+    @property
+    def public(self) -> str:
+        """The public half, hexadecimal."""
+        raw = self._key.public_key().public_bytes(
+            serialization.Encoding.Raw, serialization.PublicFormat.Raw
+        )
+        return raw.hex()
+
+    def sign(self, label: str, values: Mapping[str, Any]) -> str:
+        """Signature of `values` for the purpose `label`, hexadecimal."""
+        return self._key.sign(canonical(label, values)).hex()
+
+    def __repr__(self) -> str:
+        return f"SigningKey({self.public})"
+
+
+def is_signed(public: str, signature: str, label: str, values: Mapping[str, Any]) -> bool:
+    """Whether `public` signed `values` for the purpose `label`."""
+    try:
+        key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(public))
+        key.verify(bytes.fromhex(signature), canonical(label, values))
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def canonical(label: str, values: Mapping[str, Any]) -> bytes:
+    """What is signed: a label that keeps purposes apart, and a hash of canonical JSON."""
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return f"hushrec {label} v1 {hashlib.sha256(text.encode()).hexdigest()}".encode()
+
+
+def _no_key(path: Path) -> ConfigError:
+    return ConfigError(
+        Code.CONFIG_INVALID,
+        "not an Ed25519 private key in PEM.",
+        where=str(path),
+        remedy="Restore the key from its backup.",
+    )
