@@ -16,13 +16,13 @@ from flwr.app import Message
 from numpy.typing import NDArray
 
 from common.errors import Code, ReleaseError
-from common.protocol import Hello, Reply
+from common.protocol import OK, Hello, Reply
 
 if TYPE_CHECKING:  # not at run time: a code must leave even where these cannot be loaded
     from client.store import ClientSettings
     from common.solvers.base import ArraySpec
 
-__all__ = ["answer", "answer_code", "answer_hello", "declared"]
+__all__ = ["answer", "answer_code", "answer_hello", "answer_receipt", "declared"]
 
 
 def declared(
@@ -58,14 +58,32 @@ def answer_code(task: Message, code: Code) -> Message:
     return answer(task, Reply(str(code)))
 
 
-def answer_hello(task: Message, settings: ClientSettings, catalogue_version: str) -> Message:
-    """The message that carries the client's public facts."""
+def answer_receipt(message: Message) -> Message:
+    """The message that says that a receipt is on this client's disk, and nothing else."""
+    return answer(message, Reply(OK))
+
+
+def answer_hello(
+    task: Message,
+    settings: ClientSettings,
+    catalogue_version: str,
+    ledger_key: str | None = None,
+) -> Message:
+    """The message that carries the client's public facts.
+
+    Args:
+        task: what is answered.
+        settings: the client's own.
+        catalogue_version: content hash of its catalogue.
+        ledger_key: public half of the key that signs its ledger's heads.
+    """
     hello = Hello(
         client=settings.name,
         population=settings.population,
         catalogue_version=catalogue_version,
         version=_version(),
         private=settings.noise_seed is None,
+        ledger_key=ledger_key,
     )
     return Message(hello.to_records(), reply_to=task)
 

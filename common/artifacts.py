@@ -53,8 +53,9 @@ class Manifest(Settings):
     client (null where no guarantee holds), in words as `guarantee`, and the releases."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """Settings that the model needs to score and fold in; empty for a checkpoint."""
-    heads: dict[str, str] = Field(default_factory=dict)
-    """Ledger head of each client after its last release in it."""
+    heads: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Ledger head that each client signed with its last release in it: number and hash of the
+    row, key and signature."""
     sha256: str = ""
     """Hash of the arrays file; filled in by `save_artifact`."""
 

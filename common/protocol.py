@@ -1,36 +1,45 @@
 """The typed messages, and the one place that knows how Flower's records are named.
 
-A task goes out with `train.step`; its reply holds arrays that a mechanism made, public
-facts, and a fixed code. `query.hello` asks a client for its public facts.
+A task goes out with `train.step`, signed by the server; its reply holds arrays that a
+mechanism made, the head of the client's ledger, and a fixed code. `query.hello` asks a client
+for its public facts, `query.receipt` hands it the server's countersignature under a head.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Self, TypeVar
 
 from flwr.app import ArrayRecord, ConfigRecord, RecordDict
 from numpy.typing import NDArray
 from pydantic import Field
 
 from common.config import Settings
-from common.errors import Code, HushRecError, ProtocolError
+from common.errors import Code, ConfigError, HushRecError, PolicyError, ProtocolError
 from common.job import Job
+from common.privacy.heads import Receipt, SignedHead
+from common.privacy.signing import PublicKey, SigningKey, is_signed
 
-__all__ = ["HELLO", "OK", "STEP", "Hello", "Reply", "Task"]
+__all__ = ["HELLO", "OK", "RECEIPT", "STEP", "Hello", "ReceiptMessage", "Reply", "Task"]
 
-STEP = "train.step"
-HELLO = "query.hello"
-OK = "ok"
-_CODES = frozenset({OK, *Code})
-_LONGEST_JOB = 64_000
-_HEAD = re.compile(r"(?:[0-9a-f]{64})?")
+STEP: Final = "train.step"
+HELLO: Final = "query.hello"
+RECEIPT: Final = "query.receipt"
+OK: Final = "ok"
+_CODES: Final = frozenset({OK, *Code})
+_LONGEST_JOB: Final = 64_000
+_LONGEST_HEAD: Final = 2_000
+"""Characters of a head or receipt; a real one has less than half."""
 
 _TASK, _INPUTS = "task", "inputs"
 _REPLY, _RELEASE = "reply", "release"
+_RECEIPT: Final = "receipt"
+_SIGNS: Final = "task"
+
+_Signed = TypeVar("_Signed", SignedHead, Receipt)
 
 
 @dataclass(frozen=True)
@@ -42,12 +51,16 @@ class Task:
         step: index into the job's steps.
         inputs: public arrays for the step, by name.
         session: number of the attempt at a sum; 0 outside secure sums.
+        signature: of the request hash, by `job.server`; empty if nobody signed.
+        receipt: the server's countersignature under the receiver's last head, if it has one.
     """
 
     job: Job
     step: int
     inputs: dict[str, NDArray[Any]]
     session: int = 0
+    signature: str = ""
+    receipt: Receipt | None = None
 
     @property
     def request_hash(self) -> str:
@@ -59,31 +72,62 @@ class Task:
         values = [self.job.model_dump(mode="json"), self.step, self.session, arrays]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
+    def signed(self, key: SigningKey) -> Self:
+        """The task with `key`'s signature, one for all who are asked."""
+        return replace(self, signature=key.sign(_SIGNS, {"request": self.request_hash}))
+
+    def check_signature(self) -> None:
+        """Hold the signature to the content and to the server that the job names, if any.
+
+        Raises:
+            PolicyError: `policy-server`.
+        """
+        server = self.job.server
+        if server is None:
+            return
+        if not is_signed(server, self.signature, _SIGNS, {"request": self.request_hash}):
+            raise PolicyError(
+                Code.POLICY_SERVER,
+                "the task is not signed by the server that its job names.",
+                where="task.signature",
+                remedy="Somebody else may have sent or changed it: ask the server's operator.",
+            )
+
     def to_records(self) -> RecordDict:
         """As Flower carries it."""
-        header = ConfigRecord()
-        header["job"] = self.job.model_dump_json()
-        header["step"] = self.step
-        header["session"] = self.session
-        return RecordDict({_TASK: header, _INPUTS: _to_record(self.inputs)})
+        return next(self.copies([self.receipt]))
+
+    def copies(self, receipts: Iterable[Receipt | None]) -> Iterator[RecordDict]:
+        """As Flower carries it to several clients, each with a receipt of its own.
+
+        All share one record of arrays: the inputs are in memory once, however many clients.
+        """
+        job, inputs = self.job.model_dump_json(), _to_record(self.inputs)
+        for receipt in receipts:
+            header = ConfigRecord({"job": job, "step": self.step, "session": self.session})
+            header["signature"] = self.signature
+            header["receipt"] = _as_text(receipt)
+            yield RecordDict({_TASK: header, _INPUTS: inputs})
 
     @classmethod
     def from_records(cls, records: RecordDict) -> Task:
-        """Read a task.
+        """Read a task; its signature and receipt are not checked here.
 
         Raises:
             ProtocolError: `protocol-invalid`, a record is missing, of the wrong type, or a
                 job longer than any real one.
             ConfigError: the job itself is malformed.
         """
-        header = _header(records, _TASK, {"job": str, "step": int, "session": int})
+        fields = {"job": str, "step": int, "session": int, "signature": str, "receipt": str}
+        header = _header(records, _TASK, fields)
         if len(header["job"]) > _LONGEST_JOB:
             raise _invalid(f"the job is longer than {_LONGEST_JOB} characters")
+        receipt = _from_text(header["receipt"], Receipt)
         job = Job.load(_json_object(header["job"]), where="task.job")
         if header["step"] < 0 or header["session"] < 0:
             raise _invalid("step and session must not be negative")
         inputs = _arrays(records, _INPUTS)
-        return cls(job, header["step"], inputs, header["session"])
+        return cls(job, header["step"], inputs, header["session"], header["signature"], receipt)
 
 
 @dataclass(frozen=True)
@@ -92,27 +136,52 @@ class Reply:
 
     code: str
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
-    head: str = ""
+    head: SignedHead | None = None
 
     def to_records(self) -> RecordDict:
         """As Flower carries it."""
-        header = ConfigRecord({"code": self.code, "head": self.head})
+        header = ConfigRecord({"code": self.code, "head": _as_text(self.head)})
         return RecordDict({_REPLY: header, _RELEASE: _to_record(self.arrays)})
 
     @classmethod
     def from_records(cls, records: RecordDict) -> Reply:
-        """Read a reply.
+        """Read a reply; the signature under its head is not checked here.
 
         Raises:
             ProtocolError: `protocol-invalid`, a record is missing or of the wrong type, or
                 a field holds what no client would say: it ends up in files and pages.
         """
         header = _header(records, _REPLY, {"code": str, "head": str})
-        if header["code"] not in _CODES:
-            raise _invalid("the reply's code is not one of ours")
-        if not _HEAD.fullmatch(header["head"]):
-            raise _invalid("the ledger's head is not a hash")
-        return cls(header["code"], _arrays(records, _RELEASE), header["head"])
+        code = _code(header["code"])
+        head = _from_text(header["head"], SignedHead)
+        return cls(code, _arrays(records, _RELEASE), head)
+
+
+@dataclass(frozen=True)
+class ReceiptMessage:
+    """The server's countersignature under a client's last head, where no task follows.
+
+    The client answers with a code alone: `ok` once the receipt is on its disk.
+    """
+
+    receipt: Receipt
+
+    def to_records(self) -> RecordDict:
+        """As Flower carries it."""
+        return RecordDict({_RECEIPT: ConfigRecord({"receipt": _as_text(self.receipt)})})
+
+    @classmethod
+    def from_records(cls, records: RecordDict) -> ReceiptMessage:
+        """Read it; the signatures are not checked here.
+
+        Raises:
+            ProtocolError: `protocol-invalid`, there is no receipt in it.
+        """
+        header = _header(records, _RECEIPT, {"receipt": str})
+        receipt = _from_text(header["receipt"], Receipt)
+        if receipt is None:
+            raise _invalid("there is no receipt in it")
+        return cls(receipt)
 
 
 class Hello(Settings):
@@ -128,6 +197,8 @@ class Hello(Settings):
     """Version of HushRec that it runs."""
     private: bool
     """False if its noise comes from a fixed seed (simulation only)."""
+    ledger_key: PublicKey | None = None
+    """Public key that signs its ledger's heads."""
 
     def to_records(self) -> RecordDict:
         """As Flower carries it."""
@@ -141,11 +212,9 @@ class Hello(Settings):
             HushRecError: with the code that the client answered.
             ProtocolError: `protocol-invalid`, the answer is neither a hello nor a code.
         """
-        header = _header(records, _REPLY, {"code": str})
-        if header["code"] not in _CODES:
-            raise _invalid("the reply's code is not one of ours")
-        if header["code"] != OK:
-            raise HushRecError(Code(header["code"]), "the client refused.", where="hello")
+        code = _code(_header(records, _REPLY, {"code": str})["code"])
+        if code != OK:
+            raise HushRecError(Code(code), "the client refused.", where="hello")
         hello = _header(records, _REPLY, {"hello": str})["hello"]
         return cls.load(_json_object(hello), where="hello")
 
@@ -176,6 +245,28 @@ def _arrays(records: RecordDict, name: str) -> dict[str, NDArray[Any]]:
         raise
     except Exception as error:  # noqa: BLE001 - the bytes come from outside, anything may follow
         raise _invalid(f"{name} holds bytes that are no array: {type(error).__name__}") from None
+
+
+def _code(text: str) -> str:
+    if text not in _CODES:
+        raise _invalid("the reply's code is not one of ours")
+    return text
+
+
+def _as_text(signed: SignedHead | Receipt | None) -> str:
+    # until ledgers sign their heads, a plain hash stands for no head
+    return signed.model_dump_json() if isinstance(signed, SignedHead | Receipt) else ""
+
+
+def _from_text(text: str, kind: type[_Signed]) -> _Signed | None:
+    if not text:
+        return None
+    if len(text) > _LONGEST_HEAD:
+        raise _invalid(f"a {kind.__name__} is longer than {_LONGEST_HEAD} characters")
+    try:
+        return kind.load(_json_object(text))
+    except ConfigError:
+        raise _invalid(f"what should be a {kind.__name__} is none") from None
 
 
 def _json_object(text: str) -> dict[str, Any]:

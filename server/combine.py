@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.arrays import Floats
+from common.privacy.heads import SignedHead
 from common.privacy.plan import Mode, Release
 from common.protocol import Reply
 from common.solvers.base import NoisyTotal, Step
@@ -43,7 +44,7 @@ class Combiner:
     members: Sequence[Member]
     mode: Mode
     answered: list[Member] = field(default_factory=list)
-    heads: dict[str, str] = field(default_factory=dict)
+    heads: dict[str, SignedHead] = field(default_factory=dict)
     bytes_up: int = 0
     _totals: dict[str, Floats] = field(default_factory=dict)
     _early: dict[str, Mapping[str, NDArray[Any]]] = field(default_factory=dict)
@@ -51,7 +52,8 @@ class Combiner:
 
     def offer(self, member: Member, reply: Reply) -> None:
         """Take a release; it is added once everybody before its sender has been heard of."""
-        self.heads[member.name] = reply.head
+        if reply.head is not None:
+            self.heads[member.name] = reply.head
         self.bytes_up += sum(array.nbytes for array in reply.arrays.values())
         self._early[member.name] = reply.arrays
         while self._turn < len(self.members) and self.members[self._turn].name in self._early:

@@ -14,6 +14,7 @@ from common.errors import ArtifactError, Code, ConfigError, RunError
 from common.files import write_atomic
 from common.job import Job
 from common.models.mf import FoldIn, MatrixFactorisation
+from common.privacy.heads import SignedHead
 from server.record import RoundRecord
 
 __all__ = ["Checkpoint", "Registry"]
@@ -27,17 +28,17 @@ class _Progress(Settings):
 
     fingerprint: str
     completed: int
-    heads: dict[str, str]
+    heads: dict[str, SignedHead]
     private: bool
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """State after `completed` steps, the clients' ledger heads, and whether it is private."""
+    """State after `completed` steps, the clients' signed heads, and whether it is private."""
 
     completed: int
     state: State
-    heads: Mapping[str, str]
+    heads: Mapping[str, SignedHead]
     private: bool = True
 
 
@@ -157,8 +158,8 @@ def _damaged(what: str, where: str) -> ArtifactError:
         Code.ARTIFACT_INVALID,
         what,
         where=where,
-        remedy="Restore it, or remove the folder `server` and resume: clients repeat what they "
-        "released, at no cost.",
+        remedy=f"Restore it, or remove {_PROGRESS} in the folder `server` and resume: clients "
+        "repeat what they released, at no cost.",
     )
 
 
@@ -172,5 +173,5 @@ def _manifest(kind: str, job: Job, checkpoint: Checkpoint, privacy: Mapping[str,
         step=checkpoint.completed,
         private=checkpoint.private and job.mode != "none",
         privacy=dict(privacy),
-        heads=dict(checkpoint.heads),
+        heads={name: head.model_dump() for name, head in checkpoint.heads.items()},
     )

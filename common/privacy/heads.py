@@ -25,7 +25,7 @@ class SignedHead(Settings):
 
     client: str = Field(pattern=r"^[\w.-]{1,64}$")
     """The client's name."""
-    seq: int = Field(ge=0)
+    seq: int = Field(ge=0, lt=1 << 63)
     """Number of the row."""
     hash: str = Field(pattern=r"^[0-9a-f]{64}$")
     """Hash of the row."""

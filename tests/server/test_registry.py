@@ -11,10 +11,14 @@ import numpy as np
 import pytest
 
 from common.errors import ArtifactError, Code, ConfigError, HushRecError, RunError
+from common.privacy.heads import SignedHead
+from common.privacy.signing import SigningKey
 from common.schedule import schedule_of
 from server.app import read_job
 from server.record import RoundRecord
 from server.registry import Checkpoint, Registry
+
+HEAD = SignedHead.sign(SigningKey.create(), "shop-1", 5, "a" * 64)
 
 
 @pytest.fixture
@@ -33,7 +37,7 @@ def registry(tmp_path: Path, job: Any) -> Registry:
 
 def checkpoint(completed: int) -> Checkpoint:
     state = {"table": np.full((3, 2), completed, np.float64), "steps": np.arange(completed)}
-    return Checkpoint(completed, state, {"shop-1": "a" * 64}, private=False)
+    return Checkpoint(completed, state, {"shop-1": HEAD}, private=False)
 
 
 def record(completed: int) -> RoundRecord:
@@ -46,7 +50,7 @@ def record(completed: int) -> RoundRecord:
 def test_the_newest_checkpoint_comes_back_as_it_was(registry: Registry, job: Any) -> None:
     found = registry.latest(job)
     assert found is not None
-    assert (found.completed, found.heads, found.private) == (2, {"shop-1": "a" * 64}, False)
+    assert (found.completed, found.heads, found.private) == (2, {"shop-1": HEAD}, False)
     for name, array in checkpoint(2).state.items():
         assert found.state[name].dtype == array.dtype
         np.testing.assert_array_equal(found.state[name], array)
@@ -87,7 +91,7 @@ def swap(folder: Path) -> None:
 )
 def test_damage_is_named_with_a_way_out(registry: Registry, job: Any, damage: Any) -> None:
     damage(registry.folder)
-    with pytest.raises(ArtifactError, match="remove the folder `server`") as caught:
+    with pytest.raises(ArtifactError, match=r"remove progress\.json in the folder") as caught:
         registry.latest(job)
     assert caught.value.code is Code.ARTIFACT_INVALID
     assert str(registry.folder) in caught.value.where
@@ -152,4 +156,4 @@ def test_a_manifest_says_what_was_not_private(registry: Registry, job: Any) -> N
     manifest = json.loads((registry.folder / "checkpoints/step-0002/manifest.json").read_text())
     assert manifest["private"] is False
     assert manifest["step"] == 2
-    assert manifest["heads"] == {"shop-1": "a" * 64}
+    assert SignedHead.load(manifest["heads"]["shop-1"]) == HEAD
