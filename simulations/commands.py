@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
 import secrets
-from collections.abc import Callable
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from common.config import read_json, read_toml
-from common.errors import Code, ConfigError, HushRecError, RunError
+from common.errors import Code, ConfigError, RunError
+from common.terminal import Format, FormatOption, finish
 from simulations.live import LiveView
 from simulations.result_table import print_result
 from simulations.runner import prepare_run, resume_run, start_run
 from simulations.scenario import Scenario
 
 __all__ = ["simulate"]
-
-_LOG: Final = logging.getLogger(__name__)
-
-
-class Format(StrEnum):
-    """How the result is written to stdout."""
-
-    TEXT = "text"
-    JSON = "json"
 
 
 def simulate(
@@ -81,7 +68,7 @@ def simulate(
     prepare: Annotated[
         bool, typer.Option("--prepare", help="Lay the run out without running it.")
     ] = False,
-    output: Annotated[Format, typer.Option("--format", help="What stdout gets.")] = Format.TEXT,
+    output: FormatOption = Format.TEXT,
 ) -> None:
     """Simulate a federation: shops, server, private training, honest evaluation, a report.
 
@@ -92,7 +79,7 @@ def simulate(
     if setting:
         options["settings"] = _settings(setting)
     folder = resume or out or _new_folder()
-    _finish(
+    finish(
         lambda: _dispatch(
             options,
             scenario,
@@ -103,7 +90,7 @@ def simulate(
             force=force,
             prepare=prepare,
         ),
-        folder,
+        stopped=f"Completed rounds are kept: continue with --resume {folder}",
     )
 
 
@@ -185,49 +172,3 @@ def _print(path: Path, output: Format) -> None:
         typer.echo(json.dumps({"run": str(path)}))
     else:
         typer.echo(f"Prepared {path}. Run it with: hushrec simulate --resume {path}")
-
-
-def _finish(work: Callable[[], None], folder: Path) -> None:
-    """Errors become one line and exit status 2; Ctrl-C says how to go on and exits with 130.
-
-    `HUSHREC_DEBUG=1` shows the trace of an error that nobody foresaw.
-    """
-    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
-    if os.environ.get("HUSHREC_DEBUG", "0") not in ("", "0"):
-        _LOG.setLevel(logging.DEBUG)
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
-    try:
-        work()
-    except HushRecError as error:
-        _explain(error, console)
-        raise typer.Exit(2) from None
-    except BrokenPipeError:
-        raise  # whoever reads stdout has left: the front door's business
-    except Exception as error:  # noqa: BLE001  the last resort: whatever it is, it has a code
-        _LOG.debug("unforeseen", exc_info=True)
-        _explain(_internal(error), console)
-        raise typer.Exit(2) from None
-    except KeyboardInterrupt:
-        console.print(
-            f"Stopped. Completed rounds are kept: continue with --resume {folder}", markup=False
-        )
-        raise typer.Exit(130) from None
-
-
-def _internal(error: Exception) -> RunError:
-    return RunError(
-        Code.INTERNAL,
-        f"{type(error).__name__}, which nobody foresaw.",
-        remedy="HUSHREC_DEBUG=1 shows the whole trace; please report it.",
-    )
-
-
-def _explain(error: HushRecError, console: Console) -> None:
-    console.print("[bold red]error[/] ", end="")
-    console.print(f"{error.code}: {_sentence(error)}", markup=False)
-    console.print(f"See docs/errors/{error.code}.md.", markup=False)
-
-
-def _sentence(error: HushRecError) -> str:
-    place = f"{error.where}: " if error.where else ""
-    return f"{place}{error.message} {error.remedy}".strip()

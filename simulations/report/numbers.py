@@ -1,9 +1,10 @@
-"""Numbers as people read them."""
+"""Numbers as people read them: those of every page, and those of estimates."""
 
 from __future__ import annotations
 
 import math
 
+from common.pages.numbers import MINUS, big, count, epsilon_text
 from simulations.report.data import Estimate
 
 __all__ = [
@@ -18,17 +19,15 @@ __all__ = [
     "ticks",
 ]
 
-_MINUS = "\N{MINUS SIGN}"
-
 
 def ratio(value: float, digits: int = 3) -> str:
     """`0.186`."""
-    return f"{value:.{digits}f}".replace("-", _MINUS)
+    return f"{value:.{digits}f}".replace("-", MINUS)
 
 
 def signed(value: float, digits: int = 3) -> str:
     """`+0.041`, with a real minus."""
-    return f"{value:+.{digits}f}".replace("-", _MINUS)
+    return f"{value:+.{digits}f}".replace("-", MINUS)
 
 
 def interval(estimate: Estimate, digits: int = 3, *, sign: bool = False, dash: bool = False) -> str:
@@ -37,27 +36,6 @@ def interval(estimate: Estimate, digits: int = 3, *, sign: bool = False, dash: b
     if dash and estimate.low >= 0:
         return f"{write(estimate.low, digits)}–{write(estimate.high, digits)}"
     return f"{write(estimate.low, digits)} to {write(estimate.high, digits)}"
-
-
-def count(value: float) -> str:
-    """`5,800`."""
-    return f"{value:,.0f}"
-
-
-def big(value: float) -> str:
-    """Four significant digits at most, tiny values in powers of ten: `7.2×10⁻⁵`."""
-    if value == 0 or 1e-3 <= abs(value) < 1e6:
-        return f"{value:.4g}".replace("-", _MINUS)
-    exponent = math.floor(math.log10(abs(value)))
-    power = str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    return f"{value / 10.0**exponent:.2g}×10{power}".replace("-", _MINUS)
-
-
-def epsilon_text(value: float) -> str:
-    """`7.98`: two decimals rounded up, so that no figure promises too much."""
-    if value < 0.1:
-        return big(math.ceil(value * 1e5 - 1e-6) / 1e5)
-    return f"{math.ceil(value * 100 - 1e-6) / 100:.2f}"
 
 
 def byte_size(value: float) -> str:
