@@ -1,0 +1,1 @@
+"""Attacks on what clients release: what a promise is worth in practice."""
