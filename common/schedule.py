@@ -55,6 +55,7 @@ class Schedule:
             unit=job.unit,
             mode=job.mode,
             population=job.population,
+            renyi_order=job.renyi_order,
         )
 
     def initial_state(self) -> State:

@@ -1,37 +1,36 @@
 """Privacy filters: what a client may still release when every plan depends on the last.
 
-A filter holds one number per order of composition below a bound that was fixed before the
-first release; then the whole history is (ε, δ)-DP however later plans were chosen.
+A filter holds two sums below bounds that were fixed before the first release; then the whole
+history is (ε, δ)-DP however later plans were chosen.
 
-- `GdpFilter`: Σ steps/σ² ≤ μ², for Gaussian sums (Koskela, Tobaben, Honkela 2022).
+- `GdpFilter`: Σ steps/σ² <= μ², for Gaussian sums (Koskela, Tobaben, Honkela 2022).
   A sampled sum is priced as if everybody had taken part, which is never less.
-- `RenyiFilter`: Σ RDP of one order ≤ ρ (Feldman, Zrnic 2021), with the RDP of a
-  sampled Gaussian by Mironov, Talwar, Zhang 2019, and the conversion of Canonne, Kamath,
-  Steinke 2020, proposition 12.
+- `RenyiFilter`: Σ RDP of one order <= ρ (Feldman, Zrnic 2021), where sampling counts.
 
 The samplers' distance τ to a rounded Gaussian adds (1 + e^ε)·Στ to δ. A tenth of δ is set
-aside for it, also in advance; the rest is what the bound is made for.
+aside for it, also in advance; the rest is what the first bound is made for.
 """
 
 from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol, Self
+from typing import Final
 
-import numpy as np
 from pydantic import Field
-from scipy.optimize import brentq
-from scipy.special import gammaln, logsumexp
 
 from common.config import Settings
-from common.errors import Code, PlanError
+from common.errors import Code, LedgerError, PlanError
 from common.privacy.events import Event, GaussianSumEvent
-from common.privacy.gdp import gaussian_delta, gaussian_mu
+from common.privacy.gdp import gaussian_epsilon, gaussian_mu
+from common.privacy.renyi import epsilon_beyond_rdp, sampled_gaussian_rdp
+from common.privacy.samplers.base import LARGEST_SIGMA_GRID, make_sampler
 
 __all__ = [
+    "ORDERS",
     "SLACK_SHARE",
     "Cap",
     "Cost",
@@ -39,13 +38,18 @@ __all__ = [
     "GdpFilter",
     "RenyiFilter",
     "best_order",
+    "how_many",
     "make_filter",
-    "sampled_gaussian_rdp",
+    "releases_left",
     "total_cost",
 ]
 
 SLACK_SHARE: Final = 0.1
 """Part of δ that is set aside for the samplers' distance to a Gaussian."""
+ORDERS: Final = range(2, 1025)
+"""Orders that a Rényi filter may have."""
+_HAIR: Final = 1e-9
+"""Bounds are this much lower, relatively, than they could be: more than any rounding."""
 
 
 class Cap(Settings):
@@ -69,195 +73,219 @@ class Cost:
     divergence: float = 0.0
     distance: float = 0.0
 
-    def __add__(self, other: Self) -> Cost:
+    def __add__(self, other: Cost) -> Cost:
         return Cost(self.divergence + other.divergence, self.distance + other.distance)
 
     def times(self, count: int) -> Cost:
-        """The cost of `count` such releases."""
-        return Cost(self.divergence * count, self.distance * count)
+        """The cost of `count` such releases.
+
+        Raises:
+            LedgerError: `ledger-broken`, a count below zero, which would give budget back.
+        """
+        if count < 0:
+            raise LedgerError(Code.LEDGER_BROKEN, f"{count} releases were counted.", where="ledger")
+        return Cost(self.divergence * count, self.distance * count) if count else Cost()
 
 
-class Filter(Protocol):
-    """A bound fixed in advance on what adaptively chosen releases may cost together."""
+@dataclass(frozen=True)
+class Filter(ABC):
+    """Bounds fixed in advance on what adaptively chosen releases may cost together.
+
+    Attributes:
+        cap: the guarantee that holds as long as the filter does.
+
+    Guarantee:
+        While `admits` holds for the sum of all costs, the releases together are
+        `cap.epsilon`, `cap.delta`-DP in the unit of the events, under add/remove and fully
+        adaptive choice of every next plan. Everything but the releases is public.
+
+    Raises:
+        PlanError: `plan-unreachable`, nothing at all could be admitted.
+    """
+
+    cap: Cap
+
+    def __post_init__(self) -> None:
+        finest = make_sampler("exact", LARGEST_SIGMA_GRID).total_variation(1)
+        if self.bound <= 0 or self.distance_bound < finest:
+            raise PlanError(
+                Code.PLAN_UNREACHABLE,
+                f"the {self.name} at ε = {self.cap.epsilon:g}, δ = {self.cap.delta:g} admits "
+                "nothing at all.",
+                where="cap",
+                remedy=self._remedy(),
+            )
 
     @property
-    def cap(self) -> Cap:
-        """The guarantee that holds as long as the filter does."""
-        ...
+    @abstractmethod
+    def name(self) -> str:
+        """Which filter, in words."""
+
+    @functools.cached_property
+    def bound(self) -> float:
+        """Largest Σ of divergences."""
+        return self._bound(_part(self.cap.delta))
+
+    @functools.cached_property
+    def distance_bound(self) -> float:
+        """Largest Σ τ: (1 + e^ε)·Στ is at most the part of δ that is set aside."""
+        return _distance_bound(self.cap.epsilon, self.cap.delta)
+
+    def cost(self, event: Event) -> Cost:
+        """What one event takes; infinite without a mechanism."""
+        if not isinstance(event, GaussianSumEvent):
+            return Cost(math.inf, 0.0)
+        try:
+            return Cost(event.steps * self._divergence(event), event.total_variation)
+        except OverflowError:  # more sums or values than a float can count
+            return Cost(math.inf, 0.0)
+
+    def admits(self, total: Cost) -> bool:
+        """Whether everything together, `total`, is within both bounds."""
+        return total.divergence <= self.bound and total.distance <= self.distance_bound
+
+    def epsilon(self, total: Cost) -> float:
+        """Smallest ε, at the cap's δ, of a filter of this kind that admits `total`.
+
+        Infinite if there is none: of a divergence without bound, and where the samplers'
+        share of δ is overdrawn.
+        """
+        if total == Cost():
+            return 0.0
+        if not math.isfinite(total.divergence):
+            return math.inf
+        found = self._epsilon(total.divergence, _part(self.cap.delta))
+        fits = total.distance <= _distance_bound(found, self.cap.delta)
+        return found if fits else math.inf
+
+    @abstractmethod
+    def _divergence(self, event: GaussianSumEvent) -> float:
+        """Of one of the event's sums."""
+
+    @abstractmethod
+    def _bound(self, delta: float) -> float:
+        """Largest divergence that is (cap.epsilon, `delta`)-DP."""
+
+    @abstractmethod
+    def _epsilon(self, divergence: float, delta: float) -> float:
+        """Its inverse."""
+
+    def _remedy(self) -> str:
+        return "Choose an ε that somebody can mean: 8 is weak, 1 is strong."
+
+
+@dataclass(frozen=True)
+class GdpFilter(Filter):
+    """Adds up μ² = 1/σ² of Gaussian sums, sampled or not.
+
+    Guarantee:
+        As `Filter`.
+    """
 
     @property
     def name(self) -> str:
         """Which filter, in words."""
-        ...
-
-    def cost(self, event: Event) -> Cost:
-        """What one event takes."""
-        ...
-
-    def admits(self, total: Cost) -> bool:
-        """Whether everything together, `total`, is within the bound."""
-        ...
-
-    def epsilon(self, total: Cost) -> float:
-        """Smallest ε, at the cap's δ, of a filter of this kind that admits `total`."""
-        ...
-
-
-@dataclass(frozen=True)
-class GdpFilter:
-    """Adds up μ² of unsampled Gaussian sums.
-
-    Guarantee:
-        While `admits` holds for the sum of all costs, the releases together are
-        `cap.epsilon`, `cap.delta`-DP in the unit of the events, under fully adaptive choice
-        of every next plan.
-    """
-
-    cap: Cap
-
-    @property
-    def name(self) -> str:
-        """Which filter."""
         return "GDP filter"
 
-    def cost(self, event: Event) -> Cost:
-        """μ² = steps/σ² and τ; infinite without a mechanism."""
-        if not isinstance(event, GaussianSumEvent):
-            return Cost(math.inf)
-        return Cost(event.steps / event.noise_multiplier**2, event.total_variation)
+    def _divergence(self, event: GaussianSumEvent) -> float:
+        return 1 / event.noise_multiplier**2
 
-    def admits(self, total: Cost) -> bool:
-        """Whether Σ μ² and Σ τ are within their bounds."""
-        bound = _gdp_bound(self.cap.epsilon, self.cap.delta)
-        return total.divergence <= bound and _slack_fits(total, self.cap)
+    def _bound(self, delta: float) -> float:
+        return (gaussian_mu(self.cap.epsilon, delta) * (1 - _HAIR)) ** 2
 
-    def epsilon(self, total: Cost) -> float:
-        """ε of Gaussian DP with μ² = Σ μ², infinite if the samplers' share is overdrawn."""
-        if total.divergence == 0:
-            return 0.0
-        if not math.isfinite(total.divergence):
-            return math.inf
-        delta = (1 - SLACK_SHARE) * self.cap.delta
-        found = _gdp_epsilon(math.sqrt(total.divergence), delta)
-        return found if _slack_fits(total, Cap(epsilon=found, delta=self.cap.delta)) else math.inf
+    def _epsilon(self, divergence: float, delta: float) -> float:
+        return gaussian_epsilon(math.sqrt(divergence) / (1 - _HAIR), delta)
 
 
 @dataclass(frozen=True)
-class RenyiFilter:
+class RenyiFilter(Filter):
     """Adds up the Rényi divergences of one order.
 
-    Guarantee:
-        As `GdpFilter`, also for Poisson-sampled sums.
+    Attributes:
+        order: α, an integer of `ORDERS`.
 
-    Raises:
-        PlanError: `plan-unreachable`, no release at all fits at this order, ε and δ.
+    Guarantee:
+        As `Filter`.
     """
 
-    cap: Cap
     order: int
-
-    def __post_init__(self) -> None:
-        if self._bound() <= 0:
-            raise PlanError(
-                Code.PLAN_UNREACHABLE,
-                f"order {self.order} alone costs more than ε = {self.cap.epsilon:g} at "
-                f"δ = {self.cap.delta:g}.",
-                where="renyi_order",
-                remedy=f"Use a higher order, about {best_order(self.cap)}.",
-            )
 
     @property
     def name(self) -> str:
-        """Which filter."""
+        """Which filter, in words."""
         return f"Rényi filter of order {self.order}"
 
-    def cost(self, event: Event) -> Cost:
-        """RDP of the event's sums, and τ; infinite without a mechanism."""
-        if not isinstance(event, GaussianSumEvent):
-            return Cost(math.inf)
-        one = sampled_gaussian_rdp(event.noise_multiplier, event.sampling_rate, self.order)
-        return Cost(event.steps * one, event.total_variation)
+    def _divergence(self, event: GaussianSumEvent) -> float:
+        return sampled_gaussian_rdp(event.noise_multiplier, event.sampling_rate, self.order)
 
-    def admits(self, total: Cost) -> bool:
-        """Whether Σ RDP and Σ τ are within their bounds."""
-        return total.divergence <= self._bound() and _slack_fits(total, self.cap)
+    def _bound(self, delta: float) -> float:
+        return self.cap.epsilon * (1 - _HAIR) - epsilon_beyond_rdp(self.order, delta)
 
-    def epsilon(self, total: Cost) -> float:
-        """ε of Σ RDP at this order, infinite if the samplers' share is overdrawn."""
-        if total.divergence == 0:
-            return 0.0
-        if not math.isfinite(total.divergence):
-            return math.inf
-        found = max(total.divergence + _conversion(self.order, self.cap.delta), 1e-300)
-        return found if _slack_fits(total, Cap(epsilon=found, delta=self.cap.delta)) else math.inf
+    def _epsilon(self, divergence: float, delta: float) -> float:
+        return max((divergence + epsilon_beyond_rdp(self.order, delta)) / (1 - _HAIR), 0.0)
 
-    def _bound(self) -> float:
-        return self.cap.epsilon - _conversion(self.order, self.cap.delta)
+    def _remedy(self) -> str:
+        return f"Use another order, about {best_order(self.cap)}, or another ε."
 
 
 def make_filter(cap: Cap, renyi_order: int | None = None) -> Filter:
-    """The filter that holds `cap`: Rényi of that order, GDP without one."""
+    """The filter that holds `cap`: Rényi of that order, GDP without one.
+
+    Raises:
+        PlanError: `plan-unreachable`, it would admit nothing at all.
+    """
     return GdpFilter(cap) if renyi_order is None else RenyiFilter(cap, renyi_order)
 
 
 def total_cost(chosen: Filter, events: Iterable[Event]) -> Cost:
-    """What `events` take together."""
-    total = Cost()
-    for event in events:
-        total = total + chosen.cost(event)
-    return total
+    """What `events` take together, in whatever order they come."""
+    costs = [chosen.cost(event) for event in events]
+    return Cost(math.fsum(c.divergence for c in costs), math.fsum(c.distance for c in costs))
 
 
 def best_order(cap: Cap) -> int:
-    """The integer order that suits one unsampled Gaussian best: 1 + 2·log(1/δ)/ε."""
-    best = 1 + 2 * math.log(1 / ((1 - SLACK_SHARE) * cap.delta)) / cap.epsilon
-    return min(max(2, round(best)), 1024)
+    """The integer order at which unsampled Gaussian sums get the most, 2 if none fits."""
+    delta = _part(cap.delta)
+    return max(ORDERS, key=lambda order: (cap.epsilon - epsilon_beyond_rdp(order, delta)) / order)
 
 
-@functools.lru_cache(maxsize=4096)
-def sampled_gaussian_rdp(sigma: float, rate: float, order: int) -> float:
-    """Rényi divergence of one Poisson-sampled Gaussian sum at an integer order.
+def how_many(chosen: Filter, total: Cost, events: Sequence[Event]) -> int:
+    """How many times all of `events` still fit on top of `total`.
 
-    log(Σ_k C(α,k)·(1-q)^(α-k)·q^k·exp((k²-k)/(2σ²)))/(α-1) (Mironov, Talwar, Zhang 2019,
-    section 3.3; add/remove, the larger of the two directions).
+    Raises:
+        PlanError: `plan-unreachable`, nothing is released, so that there is no number.
     """
-    if rate >= 1:
-        return order / (2 * sigma**2)
-    k = np.arange(order + 1)
-    choose = gammaln(order + 1) - gammaln(k + 1) - gammaln(order - k + 1)
-    terms = choose + (order - k) * math.log1p(-rate) + k * math.log(rate)
-    return float(logsumexp(terms + (k * k - k) / (2 * sigma**2))) / (order - 1)
+    one = total_cost(chosen, events)
+    if one == Cost():
+        raise PlanError(Code.PLAN_UNREACHABLE, "nothing is released.", where="plan")
+    low, high = 0, 1
+    while chosen.admits(total + one.times(high)):
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        fits = chosen.admits(total + one.times(middle))
+        low, high = (middle, high) if fits else (low, middle)
+    return low
 
 
-def _slack_fits(total: Cost, cap: Cap) -> bool:
-    worst = (1.0 + math.exp(min(cap.epsilon, 700.0))) * total.distance
-    return worst <= SLACK_SHARE * cap.delta
+def releases_left(chosen: Filter, total: Cost, events: Sequence[Event]) -> int:
+    """How many releases still fit, made in the order of `events` again and again.
+
+    Raises:
+        PlanError: `plan-unreachable`, nothing is released, so that there is no number.
+    """
+    whole = how_many(chosen, total, events)
+    spent = total + total_cost(chosen, events).times(whole)
+    for position in range(len(events)):
+        if not chosen.admits(spent + total_cost(chosen, events[: position + 1])):
+            return whole * len(events) + position
+    return whole * len(events)
 
 
-def _conversion(order: int, delta: float) -> float:
-    """What an order adds to RDP: ε = ρ + log((α-1)/α) - (log δ + log α)/(α-1)."""
-    left = (1 - SLACK_SHARE) * delta
-    return math.log1p(-1 / order) - (math.log(left) + math.log(order)) / (order - 1)
+def _part(delta: float) -> float:
+    """What the samplers leave of δ."""
+    return (1 - SLACK_SHARE) * delta
 
 
-@functools.lru_cache(maxsize=256)
-def _gdp_bound(epsilon: float, delta: float) -> float:
-    """Largest μ² whose Gaussian DP is (ε, δ less the samplers' share), never above it."""
-    left = (1 - SLACK_SHARE) * delta
-    mu = gaussian_mu(epsilon, left)
-    while gaussian_delta(mu, epsilon) > left:
-        mu = math.nextafter(mu, 0.0)
-    return mu * mu
-
-
-def _gdp_epsilon(mu: float, delta: float) -> float:
-    """Smallest ε of μ-GDP at δ, never below it."""
-    if gaussian_delta(mu, 0.0) <= delta:
-        return 0.0
-    high = 1.0
-    while gaussian_delta(mu, high) > delta:
-        high *= 2.0
-    found = float(brentq(lambda at: gaussian_delta(mu, at) - delta, 0.0, high, xtol=1e-12))
-    while gaussian_delta(mu, found) > delta:
-        found = math.nextafter(found * (1 + 1e-15), math.inf)
-    return found
+def _distance_bound(epsilon: float, delta: float) -> float:
+    return SLACK_SHARE * delta * (1 - _HAIR) / (1 + math.exp(min(epsilon, 700.0)))

@@ -1,24 +1,26 @@
-"""From ε to noise and back, by the accountant that enforces."""
+"""From ε to noise and back, by the filter that enforces and the accountant that reports."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from common.errors import Code, PlanError
 from common.privacy.accounting import Guarantee, slack
 from common.privacy.accounting import epsilon as epsilon_of_events
-from common.privacy.events import GaussianSumEvent, event_of, snap
+from common.privacy.events import Event, GaussianSumEvent, event_of, snap
+from common.privacy.filters import SLACK_SHARE, Cap, Filter, make_filter, total_cost
 from common.privacy.plan import Mode, PrivacyPlan, Release, ReleaseShape, Unit
 
 __all__ = ["epsilon_of", "guarantee_of", "make_plan"]
 
 _TOLERANCE: Final = 1e-4
 _FINEST: Final = 1e-6
-_MOST_EVALUATIONS: Final = 60
+_STEP: Final = 0.25
 _SECANTS: Final = 12
-_LARGEST_SLACK: Final = 0.1
+_ROUNDING: Final = 1e-9
+"""A plan leaves this share of a filter free: its parts may be added up in any order."""
 
 
 def make_plan(
@@ -29,13 +31,21 @@ def make_plan(
     unit: Unit,
     mode: Mode,
     population: int,
+    renyi_order: int | None = None,
 ) -> PrivacyPlan:
     """Decide the noise of every release.
 
     A release with share `s` gets 1/σ² = c · s / (steps · rate²), shares normalised: to
     first order the part `s` of the budget whatever its steps and sampling. One number c is
-    then found so that ε by the accountant is at most `epsilon` and within 1e-4 of it, or
-    as near as the grid's steps allow (those of `fast` are some 3e-4 apart).
+    then found so that the larger of ε by the accountant (PLD) and ε by the filter is at
+    most `epsilon` and within 1e-4 of it, or as near as the grid's steps allow (those of
+    `fast` are some 3e-4 apart). Without `renyi_order` the filter is that of Gaussian DP
+    where no release is sampled; where one is, there is none: PLD alone decides.
+
+    Guarantee:
+        PLD's ε at `delta` is at most `epsilon`; and where there is a filter, one for
+        (`epsilon`, `delta`) that has admitted nothing yet admits the plan, as a whole and
+        release by release.
 
     Args:
         shapes: what the job's steps release, in order.
@@ -44,6 +54,7 @@ def make_plan(
         unit: what is protected; `user` is what these releases are proven for.
         mode: who adds noise.
         population: declared lower bound on the number of users.
+        renyi_order: order of the Rényi filter that clients enforce, if they do.
 
     Raises:
         PlanError: `plan-epsilon`, `plan-delta`, `plan-unit`, `plan-mode`, or
@@ -53,8 +64,9 @@ def make_plan(
     if epsilon is None:
         bare = tuple(Release(**shape.model_dump(), noise_multiplier=0.0) for shape in shapes)
         return PrivacyPlan(unit=unit, mode=mode, delta=delta, epsilon=None, releases=bare)
-    releases = _search(shapes, epsilon, delta)
-    _check_slack(releases, epsilon, delta)
+    cap = Cap(epsilon=epsilon, delta=delta)
+    releases = _search(shapes, cap, _filter(shapes, cap, renyi_order))
+    _check_slack(releases, cap)
     return PrivacyPlan(unit=unit, mode=mode, delta=delta, epsilon=epsilon, releases=releases)
 
 
@@ -74,49 +86,74 @@ def guarantee_of(plan: PrivacyPlan, *, reproducible_noise: bool = False) -> Guar
     )
 
 
-def _search(shapes: Sequence[ReleaseShape], target: float, delta: float) -> tuple[Release, ...]:
-    """Bracket the scale, then close in by secants in logarithms kept inside the bracket."""
-    evaluations = 0
+def _filter(shapes: Sequence[ReleaseShape], cap: Cap, order: int | None) -> Filter | None:
+    sampled = any(shape.sampling_rate < 1 for shape in shapes)
+    return None if sampled and order is None else make_filter(cap, order)
+
+
+def _search(shapes: Sequence[ReleaseShape], cap: Cap, chosen: Filter | None) -> tuple[Release, ...]:
+    """The least noise that the filter admits, or more where the accountant asks for it."""
     # a Gaussian mechanism with mu² = c has ε of about mu²/2 + mu·sqrt(2·log(1/δ))
-    root = math.sqrt(-2 * math.log(delta))
-    low = 2 * math.log(2 * target / (math.sqrt(root * root + 2 * target) + root))
-    _check_slack(_scaled(shapes, math.exp(low)), target, delta)
+    root = math.sqrt(-2 * math.log(cap.delta))
+    start = 2 * math.log(2 * cap.epsilon / (math.sqrt(root * root + 2 * cap.epsilon) + root))
+    _check_slack(_scaled(shapes, math.exp(start)), cap)
+
+    def events(log_scale: float) -> list[Event]:
+        return [event_of(release) for release in _scaled(shapes, math.exp(log_scale))]
 
     def excess(log_scale: float) -> float:
-        nonlocal evaluations
-        evaluations += 1
-        if evaluations > _MOST_EVALUATIONS:
-            raise _unreachable(f"no noise found for ε = {target:g}")
-        events = [event_of(release) for release in _scaled(shapes, math.exp(log_scale))]
-        found = epsilon_of_events(events, delta)
-        return math.log(max(found, 1e-12) / target) if math.isfinite(found) else 50.0
+        found = epsilon_of_events(events(log_scale), cap.delta)
+        return math.log(max(found, 1e-12) / cap.epsilon) if math.isfinite(found) else 50.0
 
-    low_excess = excess(low)
-    high, high_excess = low, low_excess
-    step = 0.25
+    if chosen is None:
+        return _scaled(shapes, math.exp(_meet(excess, start)))
+    free = chosen.bound * (1 - _ROUNDING)
+    most = _largest(lambda at: total_cost(chosen, events(at)).divergence <= free, start)
+    return _scaled(shapes, math.exp(most if excess(most) <= 0 else _meet(excess, most)))
+
+
+def _largest(holds: Callable[[float], bool], start: float) -> float:
+    """The largest number that `holds`, to 1e-6 and never above; near `start`, if possible."""
+    low, step = start, _STEP
+    while not holds(low):
+        low, step = low - step, 2 * step
+    high, step = low + step, 2 * step
+    while holds(high):
+        low, high, step = high, high + step, 2 * step
+    while high - low > _FINEST:
+        middle = (low + high) / 2
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return low
+
+
+def _meet(excess: Callable[[float], float], start: float) -> float:
+    """Where `excess` is just not above 0: secants in logarithms, kept inside a bracket."""
+    low = high = start
+    low_excess = high_excess = excess(start)
+    evaluations, step = 1, _STEP
     while low_excess > 0:
         high, high_excess = low, low_excess
-        low -= step
-        low_excess, step = excess(low), 2 * step
-    step = 0.25
+        low, step = low - step, 2 * step
+        low_excess, evaluations = excess(low), evaluations + 1
+    step = _STEP
     while high_excess <= 0:
         low, low_excess = high, high_excess
         if -low_excess <= _TOLERANCE:
-            return _scaled(shapes, math.exp(low))
-        high += step
-        high_excess, step = excess(high), 2 * step
+            return low
+        high, step = high + step, 2 * step
+        high_excess, evaluations = excess(high), evaluations + 1
     while -low_excess > _TOLERANCE and high - low > _FINEST:
         # aim a little below the target, so that the guess lands on the side that counts
         share = (-_TOLERANCE / 3 - low_excess) / (high_excess - low_excess)
         # (halving where that does not help: on the fast grid multipliers come in steps)
         share = min(max(share, 0.02), 0.98) if evaluations < _SECANTS else 0.5
         guess = low + share * (high - low)
-        guess_excess = excess(guess)
+        guess_excess, evaluations = excess(guess), evaluations + 1
         if guess_excess <= 0:
             low, low_excess = guess, guess_excess
         else:
             high, high_excess = guess, guess_excess
-    return _scaled(shapes, math.exp(low))
+    return low
 
 
 def _scaled(shapes: Sequence[ReleaseShape], scale: float) -> tuple[Release, ...]:
@@ -131,10 +168,10 @@ def _scaled(shapes: Sequence[ReleaseShape], scale: float) -> tuple[Release, ...]
     return tuple(releases)
 
 
-def _check_slack(releases: Sequence[Release], epsilon: float, delta: float) -> None:
+def _check_slack(releases: Sequence[Release], cap: Cap) -> None:
     events = [event_of(release) for release in releases]
     distance = math.fsum(e.total_variation for e in events if isinstance(e, GaussianSumEvent))
-    if slack(distance, epsilon) > _LARGEST_SLACK * delta:
+    if slack(distance, cap.epsilon) > SLACK_SHARE * (1 - _ROUNDING) ** 2 * cap.delta:
         raise _unreachable("the samplers' distance to a Gaussian would take over a tenth of δ")
 
 

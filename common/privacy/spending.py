@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Final
 
+from common.errors import Code, LedgerError
 from common.privacy.accounting import Guarantee, epsilon
 from common.privacy.events import Event, read_event
+from common.privacy.filters import Cost, Filter
 from common.privacy.ledger import Row, charges
 
-__all__ = ["events_in_force", "spent"]
+__all__ = ["cost_of", "events_in_force", "spent"]
+
+_KINDS_OF_EVENTS: Final = 1 << 16
+"""Costs that are remembered: few where jobs repeat, 64 thousand where a server plays."""
+
+
+def cost_of(chosen: Filter, counts: Mapping[str, int]) -> Cost:
+    """What a filter charges for counted events, each in its stored JSON form.
+
+    Raises:
+        LedgerError: `ledger-broken`, an event cannot be read, or a count is below zero.
+    """
+    costs = [_cost(chosen, text).times(count) for text, count in counts.items()]
+    return Cost(math.fsum(c.divergence for c in costs), math.fsum(c.distance for c in costs))
 
 
 def events_in_force(rows: Sequence[Row]) -> list[Event]:
@@ -47,3 +66,16 @@ def spent(rows: Sequence[Row], delta: float) -> Guarantee:
 def _repeats(reserved: Sequence[Row]) -> bool:
     keys = [tuple(row.body.get(name) for name in ("job_id", "step")) for row in reserved]
     return len(set(keys)) < len(keys)
+
+
+@functools.lru_cache(maxsize=_KINDS_OF_EVENTS)
+def _cost(chosen: Filter, text: str) -> Cost:
+    try:
+        values = json.loads(text)
+    except ValueError:
+        values = None
+    if not isinstance(values, dict):
+        raise LedgerError(
+            Code.LEDGER_BROKEN, "an event is not a JSON object.", where="ledger"
+        ) from None
+    return chosen.cost(read_event(values))
