@@ -1,0 +1,247 @@
+"""What the server countersigns: never two hashes for one row, never backwards, over restarts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from common.errors import ArtifactError, Code, DataError, LedgerError
+from common.privacy.heads import Receipt, SignedHead
+from common.privacy.signing import SigningKey
+from server.witness import Asked, Witness
+
+SERVER = SigningKey.create()
+KEYS = {"shop-1": SigningKey.create(), "shop-2": SigningKey.create()}
+JOB = "ab" * 16
+
+
+def asked(step: int, **fields: Any) -> Asked:
+    return Asked(**{"job_id": JOB, "step": step, **fields})
+
+
+def head(seq: int, digit: str = "a", client: str = "shop-1", key: Any = None) -> SignedHead:
+    return SignedHead.sign(key or KEYS[client], client, seq, digit * 64)
+
+
+@pytest.fixture
+def witness(tmp_path: Path) -> Witness:
+    return Witness.open(tmp_path / "server", SERVER)
+
+
+def again(witness: Witness) -> Witness:
+    """The same file, after a restart."""
+    return Witness.open(witness.path.parent, witness.key)
+
+
+def test_a_head_is_countersigned_and_its_newest_receipt_kept(witness: Witness) -> None:
+    assert witness.receipt("shop-1") is None
+    first = witness.see("shop-1", asked(0), head(3))
+    second = witness.see("shop-1", asked(1), head(5, "b"))
+    for receipt in (first, second):
+        receipt.check(server=SERVER.public)
+    assert (first.head, second.head) == (head(3), head(5, "b"))
+    witness.sync()
+    for found in (witness, again(witness)):
+        assert found.receipt("shop-1") == second
+        assert found.receipt("shop-2") is None
+        assert found.left_out == {}
+
+
+def test_a_replay_is_countersigned_with_the_same_content(witness: Witness) -> None:
+    """A server that lost its checkpoints asks for everything again."""
+    receipts = [witness.see("shop-1", asked(step), head(3 + 2 * step)) for step in range(3)]
+    resumed = again(witness)
+    replayed = [resumed.see("shop-1", asked(step), head(3 + 2 * step)) for step in range(3)]
+    assert replayed == receipts
+    assert resumed.receipt("shop-1") == receipts[-1]
+    assert len(witness.path.read_bytes().splitlines()) == 3
+
+
+BACK = {
+    "an earlier row for a new release": (asked(2), head(4)),
+    "a known row for a new release": (asked(2), head(5, "b")),
+    "another hash for a known row": (asked(2), head(5, "c")),
+    "another hash for a known release": (asked(1), head(5, "c")),
+    "a later row for a known release": (asked(1), head(9)),
+    "an earlier release's head": (asked(1), head(3)),
+    "a known row for another job": (Asked(job_id="cd" * 16, step=0), head(3)),
+    "a known row for another session": (asked(0, session=1), head(3)),
+}
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("name", BACK)
+def test_a_ledger_that_goes_back_is_left_out_and_both_heads_are_logged(
+    witness: Witness, caplog: pytest.LogCaptureFixture, name: str, restarted: bool
+) -> None:
+    witness.see("shop-1", asked(0), head(3))
+    newest = witness.see("shop-1", asked(1), head(5, "b"))
+    witness = again(witness) if restarted else witness
+    with pytest.raises(LedgerError) as caught:
+        witness.see("shop-1", *BACK[name])
+    assert caught.value.code is Code.LEDGER_ROLLED_BACK
+    assert witness.left_out == {"shop-1": Code.LEDGER_ROLLED_BACK}
+    (record,) = [r for r in caplog.records if r.levelno == logging.ERROR]
+    for shown in (BACK[name][1], witness.receipt("shop-1").head):  # type: ignore[union-attr]
+        assert shown.signature in record.getMessage()
+    assert witness.receipt("shop-1") == newest
+    witness.see("shop-2", asked(2), head(1, client="shop-2"))
+
+
+def test_another_job_may_go_on_with_later_rows(witness: Witness) -> None:
+    witness.see("shop-1", asked(0), head(3))
+    witness.see("shop-1", Asked(job_id="cd" * 16, step=0), head(6))
+    assert witness.left_out == {}
+
+
+def forged() -> SignedHead:
+    return head(5).model_copy(update={"hash": "b" * 64})
+
+
+FALSE: dict[str, tuple[SignedHead | None, Code]] = {
+    "none": (None, Code.LEDGER_SIGNATURE),
+    "another hash under the signature": (forged(), Code.LEDGER_SIGNATURE),
+    "a later row under the signature": (
+        head(5).model_copy(update={"seq": 9}), Code.LEDGER_SIGNATURE
+    ),
+    "another key": (head(5, key=SigningKey.create()), Code.LEDGER_SIGNATURE),
+    "another client's": (head(5, client="shop-2"), Code.LEDGER_FOREIGN),
+    "signed for another client": (
+        head(5).model_copy(update={"client": "shop-2"}), Code.LEDGER_FOREIGN
+    ),
+    "no point on the curve": (
+        head(5).model_copy(update={"key": "f" * 64}), Code.LEDGER_SIGNATURE
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", ["first seen", "stated", "known"])
+@pytest.mark.parametrize("name", FALSE)
+def test_a_head_that_is_not_the_clients_own_is_not_countersigned(
+    witness: Witness, name: str, how: str
+) -> None:
+    shown, code = FALSE[name]
+    if how == "known":
+        witness.see("shop-1", asked(0), head(3))
+    stated = KEYS["shop-1"].public if how == "stated" else None
+    before = witness.receipt("shop-1")
+    if name == "another key" and how == "first seen":  # whose it is, nobody could know
+        witness.see("shop-1", asked(1), shown)
+        return
+    with pytest.raises(LedgerError) as caught:
+        witness.see("shop-1", asked(1), shown, ledger_key=stated)
+    assert caught.value.code is code
+    assert witness.left_out == {"shop-1": code}
+    assert witness.receipt("shop-1") == before
+
+
+def test_a_client_that_comes_with_another_key_is_left_out(witness: Witness) -> None:
+    witness.see("shop-1", asked(0), head(3))
+    resumed = again(witness)
+    resumed.meet("shop-1", KEYS["shop-1"].public)
+    resumed.meet("shop-2", KEYS["shop-2"].public)
+    resumed.meet("shop-1", None)
+    assert resumed.left_out == {}
+    resumed.meet("shop-1", SigningKey.create().public)
+    assert resumed.left_out == {"shop-1": Code.LEDGER_SIGNATURE}
+
+
+MOVES = st.tuples(
+    st.sampled_from(sorted(KEYS)), st.integers(0, 4), st.integers(0, 6), st.sampled_from("ab")
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.one_of(st.none(), MOVES), max_size=20))
+def test_whatever_is_shown_no_row_has_two_hashes_and_nothing_goes_back(
+    moves: list[tuple[str, int, int, str] | None],
+) -> None:
+    """None is a restart, with the last line cut off half way as by a kill."""
+    signed: list[Receipt] = []
+    with TemporaryDirectory() as folder:
+        witness = Witness.open(Path(folder), SERVER)
+        for move in moves:
+            if move is None:
+                with witness.path.open("ab") as file:
+                    file.write(b'{"asked":{"job_id"')
+                witness = again(witness)
+                continue
+            client, step, seq, digit = move
+            before = witness.receipt(client)
+            try:
+                receipt = witness.see(client, asked(step), head(seq, digit, client))
+            except LedgerError:
+                assert witness.receipt(client) == before
+                continue
+            newest = witness.receipt(client)
+            assert newest is not None
+            assert before is None or before.head.seq <= newest.head.seq
+            if receipt not in signed:
+                assert before is None or before.head.seq < receipt.head.seq
+                signed.append(receipt)
+        rows = [(found.head.client, found.head.seq) for found in signed]
+        assert len(set(rows)) == len(rows)
+        assert witness.path.exists() == bool(signed) or witness.path.read_bytes() == b""
+
+
+def lines(witness: Witness) -> list[bytes]:
+    return witness.path.read_bytes().splitlines(keepends=True)
+
+
+@pytest.fixture
+def filled(witness: Witness) -> Witness:
+    for step in range(3):
+        witness.see("shop-1", asked(step), head(3 + 2 * step))
+    return witness
+
+
+def test_a_line_that_a_kill_cut_off_is_forgotten(filled: Witness) -> None:
+    whole = lines(filled)
+    filled.path.write_bytes(b"".join(whole)[:-7])
+    resumed = again(filled)
+    assert resumed.receipt("shop-1").head == head(5)  # type: ignore[union-attr]
+    resumed.see("shop-1", asked(2), head(7))
+    assert len(lines(resumed)) == 3
+    again(resumed)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda whole: [b"\n", *whole],
+        lambda whole: [b"{}\n", *whole],
+        lambda whole: [b"[" * 100_000 + b"\n", *whole],
+        lambda whole: [b"\xff\n", *whole],
+        lambda whole: [whole[0].replace(b'"seq":3', b'"seq":2'), *whole[1:]],
+        lambda whole: [whole[0], whole[2], whole[1]],
+        lambda whole: [*whole, whole[2]],
+    ],
+)
+def test_a_damaged_file_is_named_and_not_gone_on_with(
+    filled: Witness, damage: Callable[[list[bytes]], list[bytes]]
+) -> None:
+    filled.path.write_bytes(b"".join(damage(lines(filled))))
+    with pytest.raises(ArtifactError) as caught:
+        again(filled)
+    assert caught.value.code is Code.ARTIFACT_INVALID
+    assert caught.value.where == str(filled.path)
+
+
+def test_the_file_of_another_server_is_not_gone_on_with(filled: Witness) -> None:
+    with pytest.raises(ArtifactError):
+        Witness.open(filled.path.parent, SigningKey.create())
+
+
+def test_a_file_that_cannot_be_written_stops_the_server(tmp_path: Path) -> None:
+    (tmp_path / "server").write_text("a file where the folder should be")
+    witness = Witness(tmp_path / "server" / "witness.jsonl", SERVER)
+    with pytest.raises(DataError):
+        witness.see("shop-1", asked(0), head(3))
+    assert witness.receipt("shop-1") is None
