@@ -1,0 +1,92 @@
+"""Frozen values of ε: `python -m simulations.audit.golden tests/common/audit/golden.json`.
+
+Lists of events, sampled, unsampled, mixed, many, with their ε by every accountant. Written
+once and kept: a change of a library or of the code that moves a value fails a test, and the
+file is only written again by somebody who knows why it moved.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from common.audit.recompute import recompute
+from common.files import write_atomic
+from common.privacy.events import Event, GaussianSumEvent, NoPrivacyEvent
+from common.privacy.plan import Sampler
+
+__all__ = ["LISTS", "golden"]
+
+
+def _sum(
+    sigma: float,
+    rate: float = 1.0,
+    steps: int = 1,
+    *,
+    rows: int = 1000,
+    width: int = 16,
+    sampler: Sampler = "exact",
+) -> GaussianSumEvent:
+    """Noisy sums with σ over clip norm of about `sigma`."""
+    grid = 2**26 if sampler == "exact" else 2**12
+    return GaussianSumEvent(
+        sampler=sampler,
+        sigma_grid=grid,
+        clip_grid=round(grid / sigma),
+        rows=rows,
+        width=width,
+        sampling_rate=rate,
+        steps=steps,
+    )
+
+
+LISTS: Final[dict[str, tuple[float, tuple[Event, ...]]]] = {
+    "nothing": (1e-5, ()),
+    "one sum": (1e-5, (_sum(1.0),)),
+    "one sum, strong": (1e-6, (_sum(20.0),)),
+    "one sum, weak": (1e-5, (_sum(0.5),)),
+    "a plan of three sums": (2e-5, (_sum(2.4), _sum(0.75, width=17), _sum(0.75, width=17))),
+    "the same plan fifty times": (1e-5, (_sum(12.0), _sum(9.0), _sum(9.0)) * 50),
+    "2,250 sampled sums": (1e-5, (_sum(1.5, 0.04, 2250, sampler="fast"),)),
+    "60 sampled sums at a high rate": (1e-5, (_sum(1.0, 0.2, 60),)),
+    "5,000 sampled sums at a low rate": (1e-6, (_sum(0.8, 0.001, 5000),)),
+    "almost everybody sampled": (1e-5, (_sum(1.0, 0.999, 3),)),
+    "sampled and not": (1e-5, (_sum(1.0), _sum(1.0, 0.1, 50), _sum(0.8, 0.01, 500))),
+    "many different": (
+        1e-7,
+        (_sum(2.0, 1.0, 3), *(_sum(1 + k / 10, 0.05, 40) for k in range(5))),
+    ),
+    "one release without a mechanism": (
+        1e-5,
+        (_sum(1.0), NoPrivacyEvent(rows=1000, width=16, steps=1)),
+    ),
+    "the samplers' share overdrawn": (
+        1e-9,
+        (_sum(0.5, rows=10**9, width=10, sampler="fast"),),
+    ),
+}
+"""δ and events by name."""
+
+
+def golden() -> dict[str, Any]:
+    """Every list with its figures."""
+    return {
+        name: {
+            "delta": delta,
+            "events": [event.model_dump(mode="json") for event in events],
+            "epsilon": recompute(events, delta).to_json()["epsilon"],
+        }
+        for name, (delta, events) in LISTS.items()
+    }
+
+
+def main(path: Path) -> None:
+    """Write the file."""
+    text = json.dumps(golden(), indent=1, ensure_ascii=False)
+    write_atomic(path, f"{text}\n".encode())
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,96 @@
+"""ε is recomputed by accountants that share no code, and frozen values do not move."""
+
+import ast
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from common.audit import recompute as module
+from common.audit.recompute import CLOSED, PLD, PRV, recompute, tolerance
+from common.privacy.events import GaussianSumEvent, NoPrivacyEvent, read_event
+
+GOLDEN = json.loads((Path(__file__).parent / "golden.json").read_text(encoding="utf-8"))
+
+
+def gaussian(sigma, rate=1.0, steps=1):
+    return GaussianSumEvent(
+        sampler="exact",
+        sigma_grid=2**26,
+        clip_grid=round(2**26 / sigma),
+        rows=10,
+        width=4,
+        sampling_rate=rate,
+        steps=steps,
+    )
+
+
+@pytest.mark.parametrize("name", list(GOLDEN))
+def test_golden_values_do_not_move(name):
+    frozen = GOLDEN[name]
+    events = [read_event(values) for values in frozen["events"]]
+    found = recompute(events, frozen["delta"]).to_json()
+    for accountant in (PLD, PRV, CLOSED):
+        value = frozen["epsilon"][accountant]
+        if value is None:
+            assert found["epsilon"][accountant] is None
+        else:
+            assert found["epsilon"][accountant] == pytest.approx(value, abs=1e-4)
+    assert found["agrees"]
+
+
+def test_the_golden_lists_are_of_every_kind():
+    lists = [frozen["events"] for frozen in GOLDEN.values()]
+    rates = [{event.get("sampling_rate") for event in events} for events in lists]
+    assert len(lists) >= 8
+    assert any(r == {1.0} for r in rates)
+    assert any(r and max(x or 0 for x in r) < 1 for r in rates)
+    assert any(1.0 in r and len(r) > 1 for r in rates)
+    assert max(map(len, lists)) >= 100
+
+
+def test_the_accountants_share_no_code():
+    """PLD comes from dp-accounting alone; the others import neither it nor what composes it."""
+    tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
+    imported = {
+        f"{node.module}.{alias.name}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert {name for name in imported if "privacy.accounting" in name} == {
+        "common.privacy.accounting.epsilon"
+    }
+    assert not {name for name in imported if "gdp" in name or "dp_accounting" in name}
+
+
+@pytest.mark.parametrize("factor", [0.5, 2 / 3, 1.5])
+def test_other_noise_is_told_apart(factor):
+    """What the tolerance lets through is far less than any noise that somebody gets wrong."""
+    right, wrong = recompute([gaussian(1.0)], 1e-5), recompute([gaussian(factor)], 1e-5)
+    assert abs(right.pld - wrong.prv) > 20 * tolerance(right.pld)
+
+
+def test_a_second_opinion_that_differs_is_not_agreement():
+    found = recompute([gaussian(1.0)], 1e-5)
+    assert found.agrees
+    for change in ({"prv": found.prv + 0.1}, {"closed": found.closed - 0.1}):
+        assert not module.Recomputed(**{**vars(found), **change}).agrees
+    assert not module.Recomputed(1e-5, 1, 4.4, None, None).agrees
+    assert not module.Recomputed(1e-5, 1, 4.4, math.inf, None).agrees
+
+
+def test_nothing_costs_nothing_and_no_mechanism_costs_everything():
+    assert recompute([], 1e-5).largest == 0
+    bare = recompute([gaussian(1.0), NoPrivacyEvent(rows=1, width=1, steps=1)], 1e-5)
+    assert math.isinf(bare.pld)
+    assert bare.agrees
+    assert bare.to_json()["epsilon"][PLD] is None
+
+
+def test_the_order_of_events_does_not_matter():
+    events = [gaussian(3.0), gaussian(1.0, 0.1, 20), gaussian(2.0)]
+    one, other = recompute(events, 1e-5), recompute(events[::-1], 1e-5)
+    assert one.pld == pytest.approx(other.pld)
+    assert one.prv == pytest.approx(other.prv)
