@@ -2,7 +2,8 @@
 
 `reserve` is durable before anything is computed; a release's bytes and its `spend` row are
 one transaction before anything is sent. A process that dies between any two steps leaves a
-ledger that counts at least what left the client.
+ledger that counts at least what left the client. Every row is written with the head that it
+makes, signed, and with what it changes in the derived tables.
 """
 
 from __future__ import annotations
@@ -11,96 +12,44 @@ import hashlib
 import hmac
 import secrets
 import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self
 
-from pydantic import ValidationError
+from client.ledger_file import broken_file, connect
+from client.ledger_key import begin_key, check_not_lost, keep_key, load_key
+from client.ledger_reader import Key, LedgerReader, StoredRelease
+from client.ledger_receipts import rolled_back
+from common.errors import Code, PrivacyError
+from common.privacy.heads import Receipt, SignedHead
+from common.privacy.ledger import Kind, Row, check_owner, next_row, open_row, row_text
+from common.privacy.ledger_index import AdmittedJob
+from common.privacy.signing import SigningKey
 
-from common.errors import Code, LedgerError, PrivacyError
-from common.privacy.ledger import Kind, Row, next_row, open_row, verify
+__all__ = ["AdmittedJob", "Key", "LedgerStore", "StoredRelease"]
 
-__all__ = ["Key", "LedgerStore", "StoredRelease"]
-
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS ledger (
-    seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, row TEXT NOT NULL
-) STRICT;
-CREATE TABLE IF NOT EXISTS release (
-    job_id TEXT NOT NULL, step INTEGER NOT NULL, session INTEGER NOT NULL,
-    request_hash TEXT NOT NULL, spend_seq INTEGER NOT NULL REFERENCES ledger(seq),
-    head TEXT NOT NULL, bytes BLOB NOT NULL,
-    PRIMARY KEY (job_id, step, session)
-) STRICT;
-CREATE TABLE IF NOT EXISTS secret (
-    id INTEGER PRIMARY KEY CHECK (id = 0), key BLOB NOT NULL
-) STRICT;
-CREATE TRIGGER IF NOT EXISTS ledger_keeps BEFORE DELETE ON ledger
-    BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
-CREATE TRIGGER IF NOT EXISTS ledger_stays BEFORE UPDATE ON ledger
-    BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
-CREATE TRIGGER IF NOT EXISTS ledger_grows BEFORE INSERT ON ledger
-    WHEN NEW.seq IS NOT (SELECT coalesce(max(seq), -1) + 1 FROM ledger)
-    BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
-CREATE TRIGGER IF NOT EXISTS release_keeps BEFORE DELETE ON release
-    BEGIN SELECT RAISE(ABORT, 'releases are kept for replay'); END;
-CREATE TRIGGER IF NOT EXISTS release_stays BEFORE UPDATE ON release
-    BEGIN SELECT RAISE(ABORT, 'releases are kept for replay'); END;
-CREATE TRIGGER IF NOT EXISTS release_grows BEFORE INSERT ON release
-    WHEN EXISTS (SELECT 1 FROM release WHERE (job_id, step, session)
-                 = (NEW.job_id, NEW.step, NEW.session))
-    BEGIN SELECT RAISE(ABORT, 'releases are kept for replay'); END;
-"""
-# REPLACE deletes without firing delete triggers: hence the triggers on INSERT
-
-_COUNT: Final = "SELECT count(*) FROM sqlite_schema WHERE type IN ('table', 'trigger')"
-_RESTORE: Final = "Restore it from a backup and compare heads with the server."
-_DISK: Final = {
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_READONLY,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_PERM,
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_LOCKED,
-    sqlite3.SQLITE_NOMEM,
-}
-"""Primary result codes that blame the place, not the content."""
+_ANSWERS: Final = {"admit", "reserve", "spend"}
+"""Kinds that a ledger which was rolled back takes no more."""
+_NAMES: Final = "ledger names"
 
 
-@dataclass(frozen=True)
-class Key:
-    """What makes two requests the same: HushRec's job, step and session, not Flower's run."""
-
-    job_id: str
-    step: int
-    session: int
-
-
-@dataclass(frozen=True)
-class StoredRelease:
-    """A release as it left, or will leave, the client."""
-
-    request_hash: str
-    head: str
-    payload: bytes
-
-
-class LedgerStore:
+class LedgerStore(LedgerReader):
     """One client's ledger file. Use as a context manager."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
-        self._connection = connection
-        self._path = path
+        super().__init__(connection, path)
+        self._key: SigningKey
+        self._client: str
 
     @classmethod
     def open(
         cls, path: Path, client: str, dataset_id: str, *, survives_power_cut: bool = True
     ) -> Self:
-        """Open the ledger, or begin one.
+        """Open the ledger, or begin one with its key beside it.
+
+        Looks at the first and the last row only, however long the ledger is; `verify` looks
+        at all.
 
         Args:
             path: the file.
@@ -112,14 +61,18 @@ class LedgerStore:
 
         Raises:
             LedgerError: `ledger-foreign`, it belongs to another client or data set;
-                `ledger-broken`, it is no ledger, or its chain does not hold;
+                `ledger-missing`, ledger or key is there without the other;
+                `ledger-signature`, the key or the signature under the last row is another's;
+                `ledger-broken`, it is no ledger, or its end does not hold;
                 `ledger-write`, the disk refuses.
         """
-        store = cls(_connect(path, "FULL" if survives_power_cut else "OFF"), path)
+        if not path.exists():
+            check_not_lost(path)
+        store = cls(connect(path, survives_power_cut=survives_power_cut), path)
         try:
             if store._last() is None:
-                store._begin(open_row(client, dataset_id, secrets.token_hex(32), _now()))
-            verify(store.rows(), client=client, dataset_id=dataset_id)
+                store._begin(client, dataset_id, durable=survives_power_cut)
+            store._check_ends(client, dataset_id)
         except BaseException:
             store.close()
             raise
@@ -136,79 +89,38 @@ class LedgerStore:
         self._connection.close()
 
     @property
-    def head(self) -> str:
-        """Hash of the last row."""
-        last = self._last()
-        return "" if last is None else last.hash
+    def key(self) -> SigningKey:
+        """The ledger's own key."""
+        return self._key
 
-    def rows(self, kind: Kind | None = None) -> list[Row]:
-        """All rows in order, or those of one kind."""
-        query = "SELECT row FROM ledger WHERE ?1 IS NULL OR kind = ?1 ORDER BY seq"
-        with self._guarded():
-            found = self._connection.execute(query, (kind,)).fetchall()
-        return [self._parse(text) for (text,) in found]
+    @property
+    def public_key(self) -> str:
+        """Its public half, hexadecimal."""
+        return self._key.public
 
     def keyed_hash(self, text: str) -> str:
-        """HMAC-SHA256 of `text` under a key that is in this file and in no row.
+        """HMAC-SHA256 of `text` under a key that is made from the ledger's and in no row.
 
         Rows are shown to auditors: who lacks the key can tell from the hash whether two
         values are the same, and cannot try out what they were.
         """
-        return hmac.new(self._key(), text.encode(), hashlib.sha256).hexdigest()
-
-    def find(self, key: Key) -> StoredRelease | None:
-        """The release that was made for `key`, None if there is none.
-
-        Raises:
-            LedgerError: `ledger-broken`, the bytes are not those that its `spend` row names.
-        """
-        query = (
-            "SELECT request_hash, head, bytes, row FROM release"
-            " JOIN ledger ON seq = spend_seq"
-            " WHERE job_id = ? AND step = ? AND session = ?"
-        )
-        with self._guarded():
-            found = self._connection.execute(query, (key.job_id, key.step, key.session)).fetchone()
-        if found is None:
-            return None
-        stored, spend = StoredRelease(*found[:3]), self._parse(found[3])
-        if hashlib.sha256(stored.payload).hexdigest() != spend.body.get("release_sha256"):
-            raise self._broken("a stored release is not what was charged for")
-        return stored
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Look and write with nobody in between; durable when it ends, or leaves no trace.
-
-        Raises:
-            LedgerError: `ledger-write`, the disk refuses; the ledger is as it was.
-        """
-        if self._in_transaction():  # part of a larger one
-            yield
-            return
-        with self._guarded():
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._in_transaction():  # SQLite itself may have rolled back
-                    self._connection.execute("ROLLBACK")
-                raise
-
-    def _in_transaction(self) -> bool:
-        return self._connection.in_transaction
+        secret = self._key.derive(_NAMES)
+        return hmac.new(secret, text.encode(), hashlib.sha256).hexdigest()
 
     def append(self, kind: Kind, body: Mapping[str, Any]) -> Row:
         """Write one row, durably unless a transaction around it is still open.
 
         Raises:
-            LedgerError: `ledger-write`, the disk refuses; the ledger is as it was.
+            LedgerError: `ledger-write`, the disk refuses; `ledger-rolled-back`, nothing more
+                is answered from it; `ledger-broken`, the body lacks what its kind has. The
+                ledger is as it was.
         """
         with self.transaction():
             last = self._last()
             if last is None:
-                raise self._broken("the ledger is empty")
+                raise broken_file("the ledger is empty", self._path)
+            if kind in _ANSWERS and self.last("halt") is not None:
+                raise rolled_back("it was found to be rolled back before", self._path)
             row = next_row(last, kind, body, _now())
             self._insert(row)
         return row
@@ -231,9 +143,13 @@ class LedgerStore:
             if earlier is not None:
                 return self.same_request(earlier, key, request_hash)
             row = self.append("spend", spend)
-            values = (key.job_id, key.step, key.session, request_hash, row.seq, row.hash, payload)
-            self._connection.execute("INSERT INTO release VALUES (?, ?, ?, ?, ?, ?, ?)", values)
-        return StoredRelease(request_hash, row.hash, payload)
+            head = self.signed_head()
+            names = (key.job_id, key.step, key.session, request_hash, row.seq)
+            self._connection.execute(
+                "INSERT INTO release VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (*names, head.model_dump_json(), payload),
+            )
+        return StoredRelease(request_hash, head, payload)
 
     @staticmethod
     def same_request(stored: StoredRelease, key: Key, request_hash: str) -> StoredRelease:
@@ -251,90 +167,71 @@ class LedgerStore:
             )
         return stored
 
-    def _begin(self, first: Row) -> None:
-        with self.transaction():
-            if self._last() is None:  # else another process was faster
-                self._key()
-                self._insert(first)
+    def check_receipt(self, receipt: Receipt) -> None:
+        """Hold a head that a server saw of this ledger to its rows.
 
-    def _key(self) -> bytes:
-        """The random key of this ledger, made with it."""
-        query = "SELECT key FROM secret"
-        with self._guarded():
-            found = self._connection.execute(query).fetchone()
-            if found is None:
-                made = (secrets.token_bytes(32),)
-                self._connection.execute("INSERT OR IGNORE INTO secret VALUES (0, ?)", made)
-                found = self._connection.execute(query).fetchone()
-        return bytes(found[0])
+        Call it outside a transaction: the `halt` row must outlive the error.
+
+        Raises:
+            LedgerError: `ledger-signature`, this ledger's key did not sign the head, or the
+                server not the receipt; nothing follows from it. `ledger-rolled-back`, the
+                ledger does not have that row: it was restored from a backup, or is a copy
+                of one that went on. A `halt` row is there, and nothing more is answered.
+        """
+        head = receipt.head
+        head.check(self.public_key)
+        with self.transaction():
+            row = self._row(head.seq)
+            fits = row is not None and row.hash == head.hash
+            if not fits and self.last("halt") is None:
+                body = {"seq": head.seq, "hash": head.hash, "server": receipt.server}
+                self.append("halt", body)
+        if not fits:
+            raise rolled_back(f"a server saw its row {head.seq}, which is not here", self._path)
+        receipt.check()
+
+    def add_receipt(self, receipt: Receipt) -> None:
+        """Check a receipt and keep it, if it is later than what its server gave before.
+
+        Raises:
+            LedgerError: as `check_receipt`, or `ledger-write`.
+        """
+        self.check_receipt(receipt)
+        with self.transaction():
+            self._receipts.add(receipt)
+
+    def _begin(self, client: str, dataset_id: str, *, durable: bool) -> None:
+        with self.transaction():
+            if self._last() is not None:  # another process was faster
+                return
+            self._client, self._key = client, begin_key(self._path, durable=durable)
+            nonce = secrets.token_hex(32)
+            self._insert(open_row(client, dataset_id, nonce, _now(), self.public_key))
+        keep_key(self._path, self.public_key)
+
+    def _check_ends(self, client: str, dataset_id: str) -> None:
+        with self._snapshot():
+            first, last = self._row(0), self._last()
+            if first is None or last is None or first.kind != "open":
+                raise broken_file("the ledger does not begin with an `open` row", self._path)
+            if not (first.intact and last.intact):
+                raise broken_file("its first or last row was edited", self._path)
+            check_owner(first.body, client, dataset_id)
+            self._client = client
+            self._key = load_key(self._path, str(first.body.get("public_key")))
+            self._public = self._key.public
+            self._check_tip(last)
+            current = self._index.is_current(last.seq)
+        if not current:
+            with self.transaction():
+                self._index.rebuild(self._chained())
 
     def _insert(self, row: Row) -> None:
-        values = (row.seq, row.kind, row.model_dump_json())
+        values = (row.seq, row.kind, row_text(row))
         self._connection.execute("INSERT INTO ledger VALUES (?, ?, ?)", values)
-
-    def _last(self) -> Row | None:
-        query = "SELECT row FROM ledger ORDER BY seq DESC LIMIT 1"
-        with self._guarded():
-            found = self._connection.execute(query).fetchone()
-        return None if found is None else self._parse(found[0])
-
-    def _parse(self, text: str) -> Row:
-        try:
-            return Row.model_validate_json(text)
-        except ValidationError:
-            raise self._broken("a row cannot be read") from None
-
-    def _broken(self, what: str) -> LedgerError:
-        return LedgerError(Code.LEDGER_BROKEN, f"{what}.", where=str(self._path), remedy=_RESTORE)
-
-    @contextmanager
-    def _guarded(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.DatabaseError as error:
-            raise _explain(error, self._path) from None
-
-
-def _connect(path: Path, synchronous: str) -> sqlite3.Connection:
-    try:
-        connection = sqlite3.connect(path, timeout=30.0, isolation_level=None)
-    except sqlite3.DatabaseError as error:
-        raise _explain(error, path) from None
-    try:
-        connection.execute(f"PRAGMA synchronous = {synchronous}")
-        connection.execute("PRAGMA fullfsync = ON")
-        connection.execute("PRAGMA foreign_keys = ON")
-        if connection.execute(_COUNT).fetchone() != (_SCHEMA.count("CREATE "),):
-            path.chmod(0o600)  # before there is anything in it; WAL files take it over
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.executescript(_SCHEMA)
-    except sqlite3.DatabaseError as error:
-        connection.close()
-        raise _explain(error, path) from None
-    except OSError as error:
-        connection.close()
-        raise _cannot_write(error.strerror or "no permission", path) from None
-    return connection
-
-
-def _explain(error: sqlite3.DatabaseError, path: Path) -> LedgerError:
-    if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF in _DISK:
-        return _cannot_write(str(error), path)
-    return LedgerError(
-        Code.LEDGER_BROKEN,
-        f"the ledger cannot be used: {error}.",
-        where=str(path),
-        remedy=_RESTORE,
-    )
-
-
-def _cannot_write(why: str, path: Path) -> LedgerError:
-    return LedgerError(
-        Code.LEDGER_WRITE,
-        f"the ledger cannot be written: {why}.",
-        where=str(path),
-        remedy="Free disk space or mend permissions; nothing was released meanwhile.",
-    )
+        self._index.add(row)
+        head = SignedHead.sign(self._key, self._client, row.seq, row.hash).model_dump_json()
+        self._connection.execute("INSERT OR REPLACE INTO tip VALUES (0, ?)", (head,))
 
 
 def _now() -> str:

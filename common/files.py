@@ -77,13 +77,14 @@ def read_member(data: bytes, suffix: str, where: str) -> bytes:
     return content
 
 
-def write_atomic(path: Path, data: bytes, *, mode: int = 0o666) -> None:
+def write_atomic(path: Path, data: bytes, *, mode: int = 0o666, durable: bool = True) -> None:
     """Write a whole file or nothing: a reader never sees half of it.
 
     Args:
         path: the file.
         data: its bytes.
         mode: who may read and write it, less the process's umask, from its first byte on.
+        durable: wait for the disk, so that a power cut leaves the old file or the new one.
 
     Raises:
         DataError: `disk-full`, or `data-not-found` when the place cannot be written.
@@ -95,7 +96,8 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o666) -> None:
         with os.fdopen(made, "wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())  # else a power cut may leave the new name on no bytes
+            if durable:
+                os.fsync(file.fileno())  # else a power cut may leave the new name on no bytes
         part.replace(path)
     except OSError as error:
         part.unlink(missing_ok=True)

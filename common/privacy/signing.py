@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Self, TypeAlias
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pydantic import StringConstraints
 
 from common.errors import Code, ConfigError
@@ -60,14 +61,14 @@ class SigningKey:
             raise _no_key(path)
         return cls(key)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, *, durable: bool = True) -> None:
         """Write the key in PEM, readable by its owner alone."""
         pem = self._key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
         )
-        write_atomic(path, pem, mode=_MODE)
+        write_atomic(path, pem, mode=_MODE, durable=durable)
 
     @property
     def public(self) -> str:
@@ -80,6 +81,19 @@ class SigningKey:
     def sign(self, label: str, values: Mapping[str, Any]) -> str:
         """Signature of `values` for the purpose `label`, hexadecimal."""
         return self._key.sign(canonical(label, values)).hex()
+
+    def derive(self, label: str) -> bytes:
+        """A secret of 32 bytes for the purpose `label`: HKDF-SHA256 of the private key.
+
+        It tells nothing about the key, and only who has the key can make it.
+        """
+        raw = self._key.private_bytes(
+            serialization.Encoding.Raw,
+            serialization.PrivateFormat.Raw,
+            serialization.NoEncryption(),
+        )
+        info = f"hushrec {label} v1".encode()
+        return HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=info).derive(raw)
 
     def __repr__(self) -> str:
         return f"SigningKey({self.public})"

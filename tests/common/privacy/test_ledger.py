@@ -14,7 +14,7 @@ EVENT = GaussianSumEvent(
 
 def ledger():
     """open, admit, two reservations of which one is spent, a refusal."""
-    rows = [open_row("shop", "data-1", "nonce", TIME)]
+    rows = [open_row("shop", "data-1", "nonce", TIME, "00" * 32)]
 
     def add(kind, **body):
         rows.append(next_row(rows[-1], kind, body, TIME))
@@ -107,7 +107,7 @@ def test_spending_what_was_not_reserved_or_twice_is_named():
 
 def test_the_chain_is_bound_to_client_and_data():
     rows = ledger()
-    other = open_row("other", "data-1", "nonce", TIME)
+    other = open_row("other", "data-1", "nonce", TIME, "00" * 32)
     assert broken_at([other, *rows[1:]]) == 1
     for names in ({"client": "other"}, {"dataset_id": "data-2"}):
         with pytest.raises(LedgerError) as error:

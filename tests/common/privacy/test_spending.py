@@ -15,7 +15,7 @@ EVENT = GaussianSumEvent(
 
 
 def ledger(*bodies):
-    rows = [open_row("shop", "data", "nonce", TIME)]
+    rows = [open_row("shop", "data", "nonce", TIME, "00" * 32)]
     for kind, body in bodies:
         rows.append(next_row(rows[-1], kind, body, TIME))
     return rows

@@ -1,0 +1,229 @@
+"""Reading a ledger file: its rows, what they amount to, what was released, who saw it."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from client.ledger_file import broken_file, guarded, in_transaction
+from client.ledger_index import LedgerIndex
+from client.ledger_receipts import ReceiptTable
+from common.privacy.heads import Receipt, SignedHead
+from common.privacy.ledger import Chain
+from common.privacy.ledger_index import AdmittedJob, Derived
+from common.privacy.ledger_rows import Kind, PlainRow, Row, read_text
+
+__all__ = ["Key", "LedgerReader", "StoredRelease"]
+
+
+@dataclass(frozen=True)
+class Key:
+    """What makes two requests the same: HushRec's job, step and session, not Flower's run."""
+
+    job_id: str
+    step: int
+    session: int
+
+
+@dataclass(frozen=True)
+class StoredRelease:
+    """A release as it left, or will leave, the client."""
+
+    request_hash: str
+    head: SignedHead
+    payload: bytes
+
+
+class LedgerReader:
+    """One client's ledger file, as far as it is read."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._connection = connection
+        self._path = path
+        self._index = LedgerIndex(connection)
+        self._receipts = ReceiptTable(connection)
+        self._public = ""
+
+    @property
+    def head(self) -> str:
+        """Hash of the last row."""
+        return self.signed_head().hash
+
+    def signed_head(self) -> SignedHead:
+        """The last row's number and hash, signed when it was written."""
+        with guarded(self._path):
+            found = self._connection.execute("SELECT head FROM tip").fetchone()
+        if found is None:
+            raise broken_file("the signed head is missing", self._path)
+        return self._head(found[0])
+
+    def rows(self, kind: Kind | None = None) -> list[Row]:
+        """All rows in order, or those of one kind."""
+        where = "" if kind is None else " WHERE kind = ?"
+        query = f"SELECT row FROM ledger{where} ORDER BY seq"  # noqa: S608 - a constant
+        with guarded(self._path):
+            found = self._connection.execute(query, () if kind is None else (kind,)).fetchall()
+        return [_model(self._plain(text)) for (text,) in found]
+
+    def texts(self) -> Iterator[str]:
+        """All rows in their text form, in order."""
+        with guarded(self._path):
+            for (text,) in self._connection.execute("SELECT row FROM ledger ORDER BY seq"):
+                yield text
+
+    def count(self, kind: Kind) -> int:
+        """How many rows there are of a kind."""
+        with guarded(self._path):
+            query = "SELECT count(*) FROM ledger WHERE kind = ?"
+            return int(self._connection.execute(query, (kind,)).fetchone()[0])
+
+    def last(self, kind: Kind) -> Row | None:
+        """The last row of a kind, None if there is none."""
+        row = self._one("SELECT row FROM ledger WHERE kind = ? ORDER BY seq DESC LIMIT 1", kind)
+        return None if row is None else _model(row)
+
+    def reserved(self, since: date | None = None) -> Counter[str]:
+        """Reservations by event in canonical JSON, all or those from a day (UTC) on."""
+        with guarded(self._path):
+            return self._index.reserved(since)
+
+    def pledged(self) -> Counter[str]:
+        """What open jobs admitted and have not reserved yet, by event in canonical JSON."""
+        with guarded(self._path):
+            return self._index.pledged()
+
+    def job(self, job_id: str) -> AdmittedJob | None:
+        """The admitted job with this id, None if there is none."""
+        with guarded(self._path):
+            return self._index.job(job_id)
+
+    def receipts(self) -> list[Receipt]:
+        """All receipts in the order in which they came."""
+        with guarded(self._path):
+            return self._receipts.all(self._path)
+
+    def find(self, key: Key) -> StoredRelease | None:
+        """The release that was made for `key`, None if there is none.
+
+        Raises:
+            LedgerError: `ledger-broken`, the bytes or the head are not those of its `spend`
+                row; `ledger-signature`, the head's signature does not fit.
+        """
+        query = (
+            "SELECT request_hash, head, bytes, row FROM release"
+            " JOIN ledger ON seq = spend_seq"
+            " WHERE job_id = ? AND step = ? AND session = ?"
+        )
+        with guarded(self._path):
+            found = self._connection.execute(query, (key.job_id, key.step, key.session)).fetchone()
+        if found is None:
+            return None
+        request_hash, text, payload, row = found
+        spend, head = self._plain(row), self._head(text)
+        charged = hashlib.sha256(payload).hexdigest() == spend.body.get("release_sha256")
+        if not charged and (payload or not self._was_exact(spend)):
+            raise broken_file("a stored release is not what was charged for", self._path)
+        if (head.seq, head.hash) != (spend.seq, spend.hash):
+            raise broken_file("a stored release has the head of another row", self._path)
+        head.check(self._public)
+        return StoredRelease(request_hash, head, payload)
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Look and write with nobody in between; durable when it ends, or leaves no trace.
+
+        Raises:
+            LedgerError: `ledger-write`, the disk refuses; the ledger is as it was.
+        """
+        return in_transaction(self._connection, self._path, "BEGIN IMMEDIATE")
+
+    def verify(self) -> None:
+        """Check every row, and every table against the rows.
+
+        Raises:
+            LedgerError: `ledger-broken`, naming the first row or entry that does not hold;
+                `ledger-signature`, the ledger's key did not sign the last row.
+        """
+        derived = Derived()
+        with self._snapshot():
+            last: PlainRow | None = None
+            for last in self._chained():
+                derived.add(last)
+            self._check_tip(last)
+            for problem in (*self._misfits(), *self._index.differences(derived)):
+                raise broken_file(problem, self._path)
+
+    def _snapshot(self) -> AbstractContextManager[None]:
+        """Several reads of one state."""
+        return in_transaction(self._connection, self._path, "BEGIN")
+
+    def _chained(self) -> Iterator[PlainRow]:
+        """All rows in order, each checked against the one before it."""
+        chain = Chain()
+        for text in self.texts():
+            row = self._plain(text)
+            problem = chain.add(row, intact=row.intact)
+            if problem is not None:
+                raise broken_file(f"row {chain.length} {problem}", self._path)
+            yield row
+
+    def _check_tip(self, last: PlainRow | None) -> None:
+        head = self.signed_head()
+        if last is None or (head.seq, head.hash) != (last.seq, last.hash):
+            raise broken_file(f"the signed head, of row {head.seq}, is not the end", self._path)
+        head.check(self._public)
+
+    def _misfits(self) -> Iterator[str]:
+        """What tables beside the index say and the rows do not."""
+        for receipt in self.receipts():
+            row = self._row(receipt.head.seq)
+            if row is None or row.hash != receipt.head.hash:
+                yield f"a receipt is about a row {receipt.head.seq} that is not here"
+        query = (
+            "SELECT seq FROM ledger LEFT JOIN release ON spend_seq = seq"
+            " WHERE kind = 'spend' AND spend_seq IS NULL"
+        )
+        for (seq,) in self._connection.execute(query):
+            yield f"row {seq} spends, and its release is not here"
+
+    def _was_exact(self, spend: PlainRow) -> bool:
+        """Whether a spend is of exact sums, whose bytes need not be kept."""
+        reserved = self._row(int(spend.body.get("reservation", -1)))
+        return reserved is not None and reserved.body["event"].get("kind") == "no-privacy"
+
+    def _row(self, seq: int) -> PlainRow | None:
+        return self._one("SELECT row FROM ledger WHERE seq = ?", seq)
+
+    def _last(self) -> PlainRow | None:
+        return self._one("SELECT row FROM ledger ORDER BY seq DESC LIMIT 1")
+
+    def _one(self, query: str, *values: object) -> PlainRow | None:
+        with guarded(self._path):
+            found = self._connection.execute(query, values).fetchone()
+        return None if found is None else self._plain(found[0])
+
+    def _plain(self, text: str) -> PlainRow:
+        try:
+            return read_text(text)
+        except (ValueError, RecursionError):
+            raise broken_file("a row cannot be read", self._path) from None
+
+    def _head(self, text: str) -> SignedHead:
+        try:
+            return SignedHead.model_validate_json(text)
+        except ValidationError:
+            raise broken_file("a signed head cannot be read", self._path) from None
+
+
+def _model(row: PlainRow) -> Row:
+    """The validated model; its text form was checked already."""
+    values = row._asdict()
+    del values["intact"]
+    return Row(**values)

@@ -1,0 +1,57 @@
+"""Receipts beside the ledger: which of its heads a server saw and countersigned."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from client.ledger_file import broken_file
+from common.errors import Code, LedgerError
+from common.privacy.heads import Receipt
+
+__all__ = ["ReceiptTable", "rolled_back"]
+
+
+class ReceiptTable:
+    """Receipts, kept in the order in which they came, later and later for each server."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def add(self, receipt: Receipt) -> None:
+        """Keep a receipt that is later than its server's last; belongs into a transaction."""
+        query = "SELECT coalesce(max(seq), -1) FROM receipt WHERE server = ?"
+        (last,) = self._connection.execute(query, (receipt.server,)).fetchone()
+        if receipt.head.seq > last:
+            values = (receipt.server, receipt.head.seq, receipt.model_dump_json())
+            self._connection.execute(
+                "INSERT INTO receipt"
+                " VALUES ((SELECT coalesce(max(id), 0) + 1 FROM receipt), ?, ?, ?)",
+                values,
+            )
+
+    def all(self, path: Path) -> list[Receipt]:
+        """All receipts.
+
+        Raises:
+            LedgerError: `ledger-broken`, one cannot be read; `path` says where.
+        """
+        try:
+            return [
+                Receipt.model_validate_json(text)
+                for (text,) in self._connection.execute("SELECT receipt FROM receipt ORDER BY id")
+            ]
+        except ValidationError:
+            raise broken_file("a receipt cannot be read", path) from None
+
+
+def rolled_back(what: str, path: Path) -> LedgerError:
+    """`ledger-rolled-back`, about the ledger at `path`."""
+    return LedgerError(
+        Code.LEDGER_ROLLED_BACK,
+        f"the ledger is not the newest of its kind: {what}.",
+        where=str(path),
+        remedy="Put the newest ledger back; this one would count too little.",
+    )
