@@ -15,7 +15,7 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from client.home import Home, check_home, resolve_home
-from client.release import answer, answer_code, answer_hello
+from client.release import answer, answer_code, answer_hello, answer_receipt
 from common.errors import Code, ConfigError, DataError, HushRecError
 
 if TYPE_CHECKING:
@@ -42,10 +42,10 @@ class CodesOnly(ClientApp):
         except (KeyboardInterrupt, SystemExit):
             raise
         except HushRecError as error:
-            _LOG.warning("refused: %s", error)
+            _LOG.warning("refused %s", error)
             return answer_code(message, _LEAVES_AS.get(error.code, error.code))
         except BaseException:  # noqa: BLE001 — a panic of a Rust library is not an Exception
-            _LOG.exception("refused: an unexpected error")
+            _LOG.exception("refused, after an unexpected error")
             return answer_code(message, Code.INTERNAL)
 
 
@@ -69,25 +69,40 @@ def make_app(run: Path | None = None, *, simulation: bool = False) -> ClientApp:
     def hello(message: Message, context: Context) -> Message:
         return _hello(message, resolve_home(context, run, simulation=simulation))
 
+    @client_app.query("receipt")
+    def receipt(message: Message, context: Context) -> Message:
+        return _receipt(message, resolve_home(context, run, simulation=simulation))
+
     return client_app
 
 
 def _step(message: Message, home: Home) -> Message:
     from client.guard import Guard
     from client.training import prepared_step
-    from common.protocol import Task
 
     store = _open(home)
     with Guard.open(store) as guard:
-        with guard.refusing():
-            task = Task.from_records(message.content)
+        task = guard.read(message.content)
         reply = guard.answer(task, lambda schedule: prepared_step(task, schedule, store))
     return answer(message, reply)
 
 
 def _hello(message: Message, home: Home) -> Message:
+    from client.guard import Guard
+
     store = _open(home)
-    return answer_hello(message, store.settings, store.catalogue.version)
+    with Guard.open(store) as guard:
+        guard.look(message.content)
+        key = guard.ledger_key
+    return answer_hello(message, store.settings, store.catalogue.version, key)
+
+
+def _receipt(message: Message, home: Home) -> Message:
+    from client.guard import Guard
+
+    with Guard.open(_open(home)) as guard:
+        guard.take_receipt(message.content)
+    return answer_receipt(message)
 
 
 def _open(home: Home) -> ClientStore:

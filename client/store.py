@@ -1,4 +1,4 @@
-"""What a client keeps on its own disk: who it is, its events, what it holds out."""
+"""What a client keeps on its own disk: who it is, what it allows, its events."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from pydantic import Field
 from common.arrays import Histories, Ints
 from common.catalogue import Catalogue
 from common.config import Settings
-from common.errors import Code, DataError
+from common.errors import Code, DataError, PolicyError
 from common.interactions.table import histories
+from common.privacy.policy import Policy
 
-__all__ = ["CLIENT_TOML", "ClientSettings", "ClientStore"]
+__all__ = ["CLIENT_TOML", "POLICY_TOML", "ClientSettings", "ClientStore", "read_policy"]
 
 CLIENT_TOML: Final = "client.toml"
+POLICY_TOML: Final = "policy.toml"
 _EVENTS: Final = "events.parquet"
 _HELDOUT: Final = "heldout.parquet"
 
@@ -87,6 +89,25 @@ class ClientStore:
         return self.folder / "ledger.sqlite"
 
 
+def read_policy(folder: Path) -> Policy:
+    """`policy.toml` of a client's folder, read again whenever it is replaced.
+
+    Raises:
+        PolicyError: `policy-missing`, there is none: nothing is allowed by default.
+        ConfigError: it cannot be read or meant.
+    """
+    path = folder.resolve() / POLICY_TOML
+    stamp = _stamp_of(path)
+    if not stamp:
+        raise PolicyError(
+            Code.POLICY_MISSING,
+            "no policy: nobody has said what a server may ask for.",
+            where=str(path),
+            remedy="Write one, with at least `[lifetime]`, `epsilon` and `delta`.",
+        )
+    return _policy(path, stamp)
+
+
 def _stamp_of(path: Path) -> tuple[int, ...]:
     """Changes whenever the file is replaced."""
     try:
@@ -99,6 +120,11 @@ def _stamp_of(path: Path) -> tuple[int, ...]:
 @functools.lru_cache(maxsize=1024)
 def _settings(folder: Path, _stamp: tuple[int, ...]) -> ClientSettings:
     return ClientSettings.load_toml(folder / CLIENT_TOML)
+
+
+@functools.lru_cache(maxsize=1024)
+def _policy(path: Path, _stamp: tuple[int, ...]) -> Policy:
+    return Policy.load_toml(path)
 
 
 @functools.lru_cache(maxsize=1024)

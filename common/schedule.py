@@ -20,7 +20,7 @@ from common.privacy.planner import make_plan
 from common.solvers.base import ClientData, NoisyTotal, PublicFacts, Solver, Step
 from common.solvers.registry import make_solver
 
-__all__ = ["METRICS", "Schedule", "schedule_of"]
+__all__ = ["METRICS", "Schedule", "facts_of", "schedule_of"]
 
 METRICS: Final = "private_metrics"
 
@@ -34,15 +34,7 @@ class Schedule:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.facts = PublicFacts(
-            n_items=job.n_items,
-            population=job.population,
-            clients=job.clients,
-            epsilon=job.epsilon,
-            delta=job.delta,
-            signal=job.signal,
-            private=job.mode != "none",
-        )
+        self.facts = facts_of(job)
         self.solver: Solver = make_solver(job.solver, job.settings, self.facts)
         self.steps: tuple[Step, ...] = self.solver.steps
         self._evaluation = len(self.steps) if job.evaluation_share > 0 else None
@@ -94,6 +86,19 @@ class Schedule:
         training = sum(step.release.share for step in self.steps)
         release = private.evaluation_shape(training * share / (1 - share))
         return Step(release, self.solver.model_specs, "count")
+
+
+def facts_of(job: Job) -> PublicFacts:
+    """What a job tells its solver."""
+    return PublicFacts(
+        n_items=job.n_items,
+        population=job.population,
+        clients=job.clients,
+        epsilon=job.epsilon,
+        delta=job.delta,
+        signal=job.signal,
+        private=job.mode != "none",
+    )
 
 
 @functools.lru_cache(maxsize=16)

@@ -6,17 +6,22 @@ import hashlib
 import math
 import re
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from client.store import CLIENT_TOML
+from client.store import CLIENT_TOML, POLICY_TOML
 from common.errors import Code, ConfigError, PlanError
 from common.files import write_atomic, write_parquet
 from common.job import Job
-from common.schedule import schedule_of
+from common.privacy.filters import Cap, best_order
+from common.schedule import facts_of, schedule_of
+from common.solvers.registry import make_solver
+from server.keys import server_key
 from simulations.dataset import Dataset
+from simulations.policies import policy_for, policy_toml
 from simulations.run_folder import RunFolder
 from simulations.scenario import Scenario
 
@@ -55,7 +60,7 @@ def _folder_name(name: str) -> str:
 
 
 def make_job(scenario: Scenario, dataset: Dataset) -> Job:
-    """The job that a scenario asks for, priced and found possible.
+    """The job that a scenario asks for, priced and found possible; `prepare` adds the server.
 
     Raises:
         ConfigError: unknown solver or settings.
@@ -96,23 +101,39 @@ def make_job(scenario: Scenario, dataset: Dataset) -> Job:
         "evaluation_share": scenario.evaluation_share,
         "seed": scenario.seed,
     }
-    job = Job.load(values, where="scenario")
+    job = _aimed(Job.load(values, where="scenario"))
     schedule_of(job)
+    policy_for(job, scenario.lifetime_epsilon)
     return job
 
 
-def prepare(folder: RunFolder, scenario: Scenario, dataset: Dataset, job: Job) -> None:
-    """Write every client's folder, then what makes the run count as prepared.
+def _aimed(job: Job) -> Job:
+    """The job, aimed at a Rényi filter if it samples: a GDP filter knows of no sampling."""
+    steps = make_solver(job.solver, job.settings, facts_of(job)).steps
+    if job.epsilon is None or all(step.release.sampling_rate == 1 for step in steps):
+        return job
+    order = best_order(Cap(epsilon=job.epsilon, delta=job.delta))
+    return job.model_copy(update={"renyi_order": order})
+
+
+def prepare(folder: RunFolder, scenario: Scenario, dataset: Dataset, job: Job) -> Job:
+    """Write the server's key and every client's folder, then what makes the run count as prepared.
+
+    Returns:
+        The job as it is written: it names the run's server.
 
     Raises:
         DataError: `disk-full`, or the folder cannot be written; nothing is left behind.
         RunError: another process was faster.
     """
     with folder.fresh():
+        job = job.model_copy(update={"server": server_key(folder.path).public})
         _write(folder, scenario, dataset, job)
+    return job
 
 
 def _write(folder: RunFolder, scenario: Scenario, dataset: Dataset, job: Job) -> None:
+    policy = policy_toml(policy_for(job, scenario.lifetime_epsilon))
     dataset.catalogue.save(folder.path / "catalogue.json")
     if dataset.rejected is not None and dataset.rejected.n_rows:
         dataset.rejected.write(folder.path / "rejected.csv")
@@ -125,7 +146,7 @@ def _write(folder: RunFolder, scenario: Scenario, dataset: Dataset, job: Job) ->
             folder.clients / short,
             train[name],
             heldout[name].drop_duplicates("user_id"),
-            _client_toml(short, scenario, sizes[name]),
+            {CLIENT_TOML: _client_toml(short, scenario, sizes[name]), POLICY_TOML: policy},
         )
     folder.write_start(scenario, dataset.fingerprint(), job)
 
@@ -135,12 +156,15 @@ def _solver_settings(scenario: Scenario) -> dict[str, Any]:
     return {**scenario.settings, **{k: v for k, v in named.items() if v is not None}}
 
 
-def _write_client(folder: Path, train: pd.DataFrame, heldout: pd.DataFrame, toml: str) -> None:
+def _write_client(
+    folder: Path, train: pd.DataFrame, heldout: pd.DataFrame, settings: Mapping[str, str]
+) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     folder.mkdir(mode=0o700, exist_ok=True)
     write_parquet(folder / "events.parquet", train)
     write_parquet(folder / "heldout.parquet", heldout)
-    write_atomic(folder / CLIENT_TOML, toml.encode())
+    for name, toml in settings.items():
+        write_atomic(folder / name, toml.encode())
 
 
 def _client_toml(name: str, scenario: Scenario, users: int) -> str:

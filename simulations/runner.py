@@ -100,7 +100,7 @@ def _prepare(
         job = make_job(scenario, dataset)
     with clock.phase("prepare"):
         folder = RunFolder.create(out, force=force)
-        prepare(folder, scenario, dataset, job)
+        job = prepare(folder, scenario, dataset, job)
     return folder, dataset, job
 
 

@@ -55,6 +55,9 @@ class Scenario(Settings):
     """Target ε of each client; absent: 8 in mode `local`."""
     delta: float | None = None
     """δ of each client; absent: declared population of all clients to the power of -1.1."""
+    lifetime_epsilon: float | None = Field(default=None, gt=0)
+    """Lifetime cap in every client's policy; absent: what the plan takes, and its dearest
+    release once more, for a client that dies between computing and sending."""
     unit: Unit = "user"
     """What one neighbour adds."""
     evaluation_share: float = Field(default=0.0, ge=0, lt=1)

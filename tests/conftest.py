@@ -18,15 +18,19 @@ from numpy.typing import NDArray
 
 from client.app import make_app
 from client.ledger_store import LedgerStore
-from client.store import ClientStore
+from client.store import POLICY_TOML, ClientStore, read_policy
 from common.job import Job
 from common.privacy.ledger import Row, verify
+from common.privacy.policy import Policy
+from common.privacy.signing import SigningKey
 from common.protocol import STEP, Reply, Task
 from common.schedule import Schedule, schedule_of
 from server.app import read_job
+from server.keys import server_key
 from simulations.dataset import load_dataset
 from simulations.engine.folders import client_folders
 from simulations.engine.inprocess import InProcessGrid
+from simulations.policies import policy_toml
 from simulations.prepare import make_job, prepare
 from simulations.run_folder import RunFolder
 from simulations.scenario import Scenario
@@ -97,6 +101,7 @@ class Shop:
     job: Job
     app: Any
     context: Context
+    key: SigningKey
 
     @property
     def schedule(self) -> Schedule:
@@ -117,7 +122,7 @@ class Shop:
         }
 
     def task(self, step: int = 0, **changes: Any) -> Task:
-        return replace(Task(self.job, step, self.inputs(step)), **changes)
+        return replace(Task(self.job, step, self.inputs(step)), **changes).signed(self.key)
 
     def send(self, records: RecordDict, message_type: str = STEP) -> Message:
         message = Message(records, dst_node_id=5, message_type=message_type, group_id="g")
@@ -125,13 +130,30 @@ class Shop:
         return self.app(message, self.context)
 
     def ask(self, task: Task) -> Reply:
-        return Reply.from_records(self.send(task.to_records()).content)
+        """Signed by the run's server, whatever was changed since; `send` leaves it as it is."""
+        return Reply.from_records(self.send(task.signed(self.key).to_records()).content)
+
+    @property
+    def policy(self) -> Policy:
+        return read_policy(self.folder)
+
+    def allow(self, **changes: Any) -> None:
+        """Change the policy, as the client's owner."""
+        policy = Policy.load({**self.policy.model_dump(), **changes})
+        (self.folder / POLICY_TOML).write_text(policy_toml(policy))
+
+    def allow_much(self) -> None:
+        """A budget that is not what a test is about."""
+        self.allow(lifetime={**self.policy.lifetime.model_dump(), "epsilon": 25.0})
+
+    def ledger(self) -> LedgerStore:
+        settings = self.store.settings
+        return LedgerStore.open(self.store.ledger_path, settings.name, settings.dataset_id)
 
     def rows(self, kind: str | None = None) -> list[Row]:
-        """The ledger's rows, its chain verified."""
-        settings = self.store.settings
-        with LedgerStore.open(self.store.ledger_path, settings.name, settings.dataset_id) as ledger:
-            verify(ledger.rows())
+        """The ledger's rows, its chain and tables verified."""
+        with self.ledger() as ledger:
+            ledger.verify()
             return ledger.rows(kind)  # type: ignore[arg-type]
 
     def kinds(self) -> list[str]:
@@ -146,7 +168,8 @@ def open_shop() -> Callable[..., Shop]:
     def opened(run: RunFolder, position: int = 0, *, deployed: bool = False) -> Shop:
         folder = client_folders(run.path)[position]
         context = Context(1, 5, {"home": str(folder)}, RecordDict(), {})
-        return Shop(folder, read_job(run.path), make_app(simulation=not deployed), context)
+        app, key = make_app(simulation=not deployed), server_key(run.path)
+        return Shop(folder, read_job(run.path), app, context, key)
 
     return opened
 

@@ -38,7 +38,7 @@ def assert_refused(
     """A code and nothing else; a `refuse` row, and nothing reserved or spent."""
     expected = (shop.kinds() or ["open"]) if before is None else before
     reply = shop.ask(task)
-    assert (reply.code, reply.arrays, reply.head) == (str(told or code), {}, "")
+    assert (reply.code, reply.arrays, reply.head) == (str(told or code), {}, None)
     assert shop.kinds() == [*expected, "refuse"]
     row = shop.rows("refuse")[-1]
     assert (row.body["job_id"], row.body["step"]) == (task.job.job_id, task.step)
@@ -56,7 +56,10 @@ def test_a_release_is_admitted_reserved_and_spent_before_it_leaves(shop: Any) ->
     assert admit.body["unit"] == "user"
     assert reserve.body["event"]["kind"] == "gaussian-sum"
     assert spend.body["reservation"] == reserve.seq
-    assert reply.head == spend.hash
+    assert admit.body["server"] == shop.job.server
+    assert (reply.head.seq, reply.head.hash) == (spend.seq, spend.hash)
+    with shop.ledger() as ledger:
+        reply.head.check(ledger.public_key)
 
 
 def test_noise_from_a_seed_is_marked_where_it_is_charged(
@@ -190,6 +193,7 @@ def grow_log(shop: Any) -> None:
 
 
 def test_another_job_is_admitted_beside_the_first(shop: Any) -> None:
+    shop.allow_much()
     shop.ask(shop.task())
     assert shop.ask(changed(shop.task(), job_id="ef" * 16)).code == OK
     assert shop.kinds() == [*RELEASED, "admit", "reserve", "spend"]
@@ -248,16 +252,16 @@ BAD_JOBS = {
     "catalogue": ({"catalogue_version": "f" * 64}, Code.CATALOGUE_MISMATCH),
     "fewer items": ({"n_items": 59}, Code.CATALOGUE_MISMATCH),
     "more items": ({"n_items": 61}, Code.CATALOGUE_MISMATCH),
-    "delta": ({"delta": 1 / 48}, Code.PLAN_DELTA),
-    "delta for all": ({"delta": 0.015}, Code.PLAN_DELTA),
+    "delta": ({"delta": 1 / 48}, Code.POLICY_DELTA),
+    "delta for all": ({"delta": 0.015}, Code.POLICY_DELTA),
     "no delta": ({"delta": 0.0}, Code.PLAN_DELTA),
     "epsilon": ({"epsilon": 0.0}, Code.PLAN_EPSILON),
     "negative epsilon": ({"epsilon": -1.0}, Code.PLAN_EPSILON),
-    "interaction": ({"unit": "interaction"}, Code.PLAN_UNIT),
-    "mode none": ({"mode": "none", "epsilon": None, "delta": 0.0}, Code.PLAN_MODE),
-    "mode none with epsilon": ({"mode": "none"}, Code.PLAN_MODE),
+    "interaction": ({"unit": "interaction"}, Code.POLICY_UNIT),
+    "mode none": ({"mode": "none", "epsilon": None, "delta": 0.0}, Code.POLICY_MODE),
+    "mode none with epsilon": ({"mode": "none"}, Code.POLICY_MODE),
     "no epsilon": ({"epsilon": None}, Code.PLAN_MODE),
-    "solver": ({"solver": "os:system"}, Code.CONFIG_INVALID),
+    "solver": ({"solver": "os:system"}, Code.POLICY_MODEL),
     "setting": ({"settings": {"unheard_of": 1}}, Code.CONFIG_UNKNOWN_KEY),
 }
 
@@ -285,7 +289,7 @@ def test_exact_sums_leave_only_if_the_owner_says_so(
     assert shop.rows("reserve")[0].body["event"]["kind"] == "no-privacy"
     toml = shop.folder / "client.toml"
     toml.write_text(toml.read_text().replace("no_privacy = true", ""))
-    assert shop.ask(changed(shop.task(), job_id="ef" * 16)).code == str(Code.PLAN_MODE)
+    assert shop.ask(changed(shop.task(), job_id="ef" * 16)).code == str(Code.POLICY_MODE)
 
 
 def test_a_ledger_of_another_client_or_data_set_answers_with_a_code(shop: Any) -> None:

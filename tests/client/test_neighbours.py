@@ -58,6 +58,8 @@ def neighbours(
                 rows = pd.read_parquet(other.folder / name)
                 rows[~rows["user_id"].isin(users)].to_parquet(other.folder / name, index=False)
             shops.append(other)
+        for each in shops:
+            each.allow(solvers=tuple(JOBS))
         return shops
 
     return opened
@@ -125,6 +127,7 @@ def test_settings_beyond_their_bounds_are_refused_before_anything_is_reserved(
     shop: Any, what: str
 ) -> None:
     solver, settings = BEYOND[what]
+    shop.allow(solvers=tuple(JOBS))
     job = shop.job.model_copy(update={"solver": solver, "settings": settings})
     assert shop.ask(Task(job, 0, {})).code == str(Code.CONFIG_INVALID)
     assert shop.kinds() == ["open", "refuse"]

@@ -2,29 +2,45 @@
 
 Guarantee:
     Everything about a task is checked before anything is reserved. A release is computed
-    only under a reservation that is already on disk, and its bytes are on disk with the
-    `spend` row before they leave. The same request returns the same bytes and costs
-    nothing; the same step with another request is refused. A refusal is a row.
+    only under a reservation that is on disk and within every cap of the policy, together with
+    all that was reserved before and all that open jobs still hold; its bytes are on disk with
+    the `spend` row before they leave. The same request returns the same bytes and costs
+    nothing; the same step with another request is refused. A refusal is a row. A ledger that
+    was rolled back answers nothing at all.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, Final, Self, TypeAlias
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from datetime import UTC, date, datetime
+from typing import Any, Self, TypeAlias
 
+from flwr.app import RecordDict
+
+from client.guard.admission import admit, check_halted, close_job
+from client.guard.budget import Budget
+from client.guard.refusals import refusing
+from client.guard.rules import (
+    check_job,
+    check_message,
+    check_sampling,
+    check_server,
+    check_server_key,
+)
 from client.ledger_store import Key, LedgerStore, StoredRelease
-from client.store import ClientStore
+from client.store import ClientStore, read_policy
 from client.training import Compute
 from common.artifacts import arrays_from_bytes, arrays_to_bytes
-from common.errors import Code, DataError, HushRecError, PlanError, PrivacyError, ProtocolError
+from common.errors import Code, DataError, ProtocolError
 from common.job import Job
-from common.privacy.accounting import ACCOUNTANT, NEIGHBOURING
 from common.privacy.events import GaussianSumEvent
+from common.privacy.heads import Receipt
 from common.privacy.mechanisms import SumMechanism, mechanism_for
+from common.privacy.policy import Policy
 from common.privacy.stream import NoiseSource
-from common.protocol import OK, Reply, Task
+from common.protocol import OK, ReceiptMessage, Reply, Task
 from common.schedule import Schedule, schedule_of
 
 __all__ = ["Check", "Guard"]
@@ -32,23 +48,23 @@ __all__ = ["Check", "Guard"]
 Check: TypeAlias = Callable[[Schedule], Compute]
 """Checks what a task brings, without looking at data, and returns what computes it."""
 
-_LONGEST_DETAIL: Final = 500
-_UNRECORDED: Final = (Code.LEDGER_WRITE, Code.LEDGER_BROKEN, Code.LEDGER_FOREIGN)
-
 
 class Guard:
     """Stands between a task and the client's data. Use as a context manager."""
 
-    def __init__(self, store: ClientStore, ledger: LedgerStore) -> None:
+    def __init__(self, store: ClientStore, policy: Policy, ledger: LedgerStore) -> None:
         self._store = store
+        self._policy = policy
         self._ledger = ledger
 
     @classmethod
     def open(cls, store: ClientStore) -> Self:
-        """Open the client's ledger.
+        """Open the client's ledger under its policy.
 
         Raises:
-            LedgerError: the ledger is foreign, broken, or cannot be written.
+            LedgerError: the ledger is foreign, broken, missing, or cannot be written.
+            PolicyError: `policy-missing`: what nobody allowed is refused.
+            ConfigError: the policy cannot be read.
         """
         settings = store.settings
         ledger = LedgerStore.open(
@@ -57,13 +73,56 @@ class Guard:
             settings.dataset_id,
             survives_power_cut=not settings.simulated,
         )
-        return cls(store, ledger)
+        try:
+            with refusing(ledger):
+                return cls(store, read_policy(store.folder), ledger)
+        except BaseException:
+            ledger.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._ledger.close()
+
+    @property
+    def ledger_key(self) -> str:
+        """Public half of the key that signs the ledger's heads."""
+        return self._ledger.public_key
+
+    def look(self, records: RecordDict) -> None:
+        """What is asked of every message before anything in it is parsed.
+
+        Raises:
+            PolicyError: `policy-message`, it is too large.
+            LedgerError: `ledger-rolled-back`, nothing is answered any more.
+        """
+        with self.refusing():
+            check_message(self._policy, records)
+            check_halted(self._ledger)
+
+    def read(self, records: RecordDict) -> Task:
+        """The task in a message.
+
+        Raises:
+            HushRecError: it is refused before, or cannot be read.
+        """
+        self.look(records)
+        with self.refusing():
+            return Task.from_records(records)
+
+    def take_receipt(self, records: RecordDict) -> None:
+        """Keep the receipt that a message brings.
+
+        Raises:
+            HushRecError: it is refused; after `ledger-rolled-back` everything is.
+        """
+        self.look(records)
+        with self.refusing():
+            receipt = ReceiptMessage.from_records(records).receipt
+            check_server_key(self._policy, receipt.server)
+            self._take(receipt, receipt.server)
 
     def answer(self, task: Task, check: Check) -> Reply:
         """Answer a task: from the store if it was answered, else by computing it.
@@ -74,6 +133,8 @@ class Guard:
         """
         key = Key(task.job.job_id, task.step, task.session)
         with self.refusing(task):
+            check_server(self._policy, task)
+            self._take(task.receipt, task.job.server)
             request = task.request_hash
             stored = self._ledger.find(key)
             if stored is not None:
@@ -95,40 +156,42 @@ class Guard:
         answer = payload if _not_kept(stored) else stored.payload
         return Reply(OK, arrays_from_bytes(answer), stored.head)
 
-    @contextmanager
-    def refusing(self, task: Task | None = None, *, quote: bool = True) -> Iterator[None]:
-        """Record what goes wrong inside as a `refuse` row, and let it go on.
+    def close_job(self, job_id: str) -> None:
+        """End a job, as the client's owner; see `admission.close_job`."""
+        close_job(self._ledger, job_id)
 
-        Args:
-            task: what is refused, None while it could not be read.
-            quote: write the error's text too: only while no data was looked at, since a
-                ledger is shown to others.
-        """
-        try:
-            yield
-        except Exception as error:
-            code = error.code if isinstance(error, HushRecError) else Code.INTERNAL
-            if code not in _UNRECORDED:
-                body = {
-                    "job_id": "" if task is None else task.job.job_id,
-                    "step": -1 if task is None else task.step,
-                    "code": str(code),
-                    "detail": _detail(error) if quote else type(error).__name__,
-                }
-                self._ledger.append("refuse", body)
-            raise
+    def refusing(
+        self, task: Task | None = None, *, quote: bool = True
+    ) -> AbstractContextManager[None]:
+        """Record what goes wrong inside, and let it go on; see `refusals.refusing`."""
+        return refusing(self._ledger, task, quote=quote)
 
-    def _allowed(self, task: Task) -> Schedule:
-        """The schedule of a job that this client takes part in; the policy joins here.
+    def _take(self, receipt: Receipt | None, server: str | None) -> None:
+        """Keep a receipt, if it is about this ledger and by `server`.
 
         Raises:
-            PlanError: the plan is not to be had, here or at all.
+            LedgerError: `ledger-signature`, it is not; `ledger-rolled-back`, it is, and about
+                a head that this copy of the ledger does not have.
+        """
+        if receipt is None:
+            return
+        self._ledger.check_receipt(receipt)  # whoever brings a later head has proof of it
+        receipt.check(server)
+        self._ledger.add_receipt(receipt)
+
+    def _allowed(self, task: Task) -> Schedule:
+        """The schedule of a job that the policy lets this client take part in.
+
+        Raises:
+            PolicyError: it breaks a rule.
+            PlanError: the plan is not to be had at all.
             DataError: `catalogue-mismatch`, it is about other items.
             ProtocolError: `protocol-invalid`, the plan has no such step.
         """
+        check_job(self._policy, task.job, self._store.settings)
         self._check_catalogue(task.job)
-        self._check_terms(task.job)
         schedule = schedule_of(task.job)
+        check_sampling(self._policy, schedule.plan)
         if task.step >= len(schedule.steps):
             raise ProtocolError(
                 Code.PROTOCOL_INVALID,
@@ -154,79 +217,37 @@ class Guard:
                 remedy="Bring both sides to one catalogue.",
             )
 
-    def _check_terms(self, job: Job) -> None:
-        settings = self._store.settings
-        if job.mode == "none" and not settings.no_privacy:
-            raise PlanError(
-                Code.PLAN_MODE,
-                "the server asks for exact sums (mode `none`).",
-                where="task.job.mode",
-                remedy="Only the owner can allow that, by `no_privacy` in client.toml.",
-            )
-        if job.mode != "none" and job.delta >= 1.0 / settings.population:
-            raise PlanError(
-                Code.PLAN_DELTA,
-                f"δ = {job.delta:g} is not below 1/{settings.population}, one over the declared "
-                "users.",
-                where="task.job.delta",
-                remedy="Ask for a smaller δ.",
-            )
-
     def _reserve(
         self, key: Key, request: str, schedule: Schedule, charge: Mapping[str, Any]
     ) -> int:
-        """Write the plan as a whole, once per job, and the step's cost; from here it counts.
+        """Write the plan as a whole, once per job, and the step's cost, if all caps hold then.
+
+        What is judged is the ledger as it would be, by its own tables, before it is so.
 
         Raises:
+            LedgerError: `ledger-rolled-back`, another process learned of it meanwhile.
             PrivacyError: the job changed, or the log changed under it.
+            PolicyError: the job was closed, or a cap would be exceeded. Mode `none` has no
+                cost that a cap could hold: the policy and client.toml have both allowed it.
         """
         with self._ledger.transaction():
-            if not self._admitted(schedule):
-                self._ledger.append(
-                    "admit",
-                    {
-                        "job_id": schedule.job.job_id,
-                        "fingerprint": schedule.job.fingerprint,
-                        "plan": schedule.plan.model_dump(mode="json"),
-                        "unit": schedule.plan.unit,
-                        "neighbouring": NEIGHBOURING,
-                        "accountant": ACCOUNTANT,
-                        "snapshot": self._snapshot(),
-                    },
-                )
-            row = self._ledger.append(
-                "reserve",
-                {
-                    "job_id": key.job_id,
-                    "step": key.step,
-                    "session": key.session,
-                    "request_hash": request,
-                    **charge,
-                },
-            )
+            check_halted(self._ledger)
+            before = self._budget(datetime.now(UTC).date())
+            admit(self._ledger, schedule, self._snapshot())
+            body = {
+                "job_id": key.job_id,
+                "step": key.step,
+                "session": key.session,
+                "request_hash": request,
+                **charge,
+            }
+            row = self._ledger.append("reserve", body)
+            if schedule.plan.mode != "none":
+                self._budget(date.fromisoformat(row.time[:10])).hold(before)
         return row.seq
 
-    def _admitted(self, schedule: Schedule) -> bool:
-        job = schedule.job
-        for row in self._ledger.rows("admit"):
-            if row.body["job_id"] != job.job_id:
-                continue
-            if row.body["fingerprint"] != job.fingerprint:
-                raise PrivacyError(
-                    Code.REPLAY_CONFLICT,
-                    "the job has this id but not the content that was admitted.",
-                    where=f"job {job.job_id}",
-                    remedy="A server must not change a job under way: start a new job.",
-                )
-            if row.body["snapshot"] != self._snapshot():
-                raise PrivacyError(
-                    Code.SNAPSHOT_CHANGED,
-                    "the event log changed since this job was admitted.",
-                    where=str(self._store.folder),
-                    remedy="A job trains on one snapshot: put it back, or let a new job start.",
-                )
-            return True
-        return False
+    def _budget(self, today: date) -> Budget:
+        return Budget.read(self._ledger, self._policy, today)
 
     def _snapshot(self) -> str:
         """The data as a row may name them: a plain hash would confirm a guess at the log."""
@@ -257,15 +278,6 @@ def _charge(mechanism: SumMechanism) -> dict[str, Any]:
     if isinstance(event, GaussianSumEvent) and not mechanism.is_private:
         charge["reproducible"] = True
     return charge
-
-
-def _detail(error: Exception) -> str:
-    """What was wrong, short enough for a row, without local paths.
-
-    What a server sent may be long, or hold what no UTF-8 can write.
-    """
-    text = error.message if isinstance(error, HushRecError) else type(error).__name__
-    return text[:_LONGEST_DETAIL].encode(errors="replace").decode()
 
 
 def _not_kept(stored: StoredRelease) -> bool:
