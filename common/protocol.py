@@ -254,8 +254,7 @@ def _code(text: str) -> str:
 
 
 def _as_text(signed: SignedHead | Receipt | None) -> str:
-    # until ledgers sign their heads, a plain hash stands for no head
-    return signed.model_dump_json() if isinstance(signed, SignedHead | Receipt) else ""
+    return "" if signed is None else signed.model_dump_json()
 
 
 def _from_text(text: str, kind: type[_Signed]) -> _Signed | None:

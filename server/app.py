@@ -11,6 +11,7 @@ from flwr.serverapp import Grid, ServerApp
 from common.config import read_json
 from common.errors import Code, ConfigError, RunError
 from common.job import Job
+from server.keys import key_of
 from server.record import Observer, SilentObserver
 from server.registry import Registry
 from server.roster import gather
@@ -33,13 +34,15 @@ def make_app(run: Path | None = None, observer: Observer | None = None) -> Serve
     @server_app.main()
     def main(grid: Grid, context: Context) -> None:
         folder = run if run is not None else _folder(context)
+        registry = Registry(folder / "server")
         job = read_job(folder)
+        key_of(job, registry.folder)  # before anybody is asked anything
         _wait_for_nodes(grid, job.clients)
         Rounds(
             grid=grid,
             job=job,
             members=gather(grid, job),
-            registry=Registry(folder / "server"),
+            registry=registry,
             observer=observer if observer is not None else SilentObserver(),
         ).run()
 

@@ -30,6 +30,7 @@ class Member:
     node_id: int
     population: int
     private: bool = True
+    ledger_key: str | None = None
 
 
 def gather(grid: Grid, job: Job, *, timeout_seconds: float = 600.0) -> Sequence[Member]:
@@ -84,4 +85,10 @@ def _read(message: Message, job: Job) -> Member:
     hello = Hello.from_records(message.content)
     if hello.catalogue_version != job.catalogue_version:
         raise RunError(Code.CATALOGUE_MISMATCH, "holds another catalogue.", where=hello.client)
-    return Member(hello.client, message.metadata.src_node_id, hello.population, hello.private)
+    return Member(
+        hello.client,
+        message.metadata.src_node_id,
+        hello.population,
+        hello.private,
+        hello.ledger_key,
+    )

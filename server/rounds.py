@@ -12,28 +12,29 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
-from flwr.app import Message
 from flwr.serverapp import Grid
 
 from common.arrays import Floats, State
-from common.errors import Code, HushRecError, RunError
+from common.errors import Code, RunError
 from common.job import Job
 from common.privacy.accounting import Guarantee
-from common.privacy.inbound import check_arrays
 from common.privacy.plan import PrivacyPlan
 from common.privacy.planner import guarantee_of
-from common.protocol import OK, STEP, Reply, Task
+from common.protocol import Task
 from common.schedule import Schedule, schedule_of
-from common.solvers.base import NoisyTotal, Step
+from common.solvers.base import NoisyTotal
+from server.asking import Asking
 from server.combine import Combiner
+from server.keys import key_of
 from server.record import Observer, RoundRecord, SilentObserver
 from server.registry import Checkpoint, Registry
-from server.roster import NO_ANSWER, Member
+from server.roster import Member
+from server.witness import Witness
 
 __all__ = ["Rounds"]
 
-FLOWER_ERROR: Final = "flower-error"
-"""In the place of a code, where Flower reports an error of its own."""
+_RECEIPT_SECONDS: Final = 60.0
+"""How long a finished job waits for clients to take their last receipt."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Rounds:
         grid: where messages go.
         job: what is trained.
         members: the clients that take part, in order of name.
-        registry: where checkpoints go.
+        registry: where checkpoints go, beside the server's key and what it witnessed.
         quorum: fewest clients whose releases make a round, at least 1.
         timeout_seconds: how long a round waits for its clients.
         observer: told about every round.
@@ -62,23 +63,31 @@ class Rounds:
         """All remaining steps, from the last checkpoint if there is one.
 
         Raises:
-            RunError: `run-quorum`, too few clients answered a step.
+            RunError: `run-quorum`, too few clients answered a step; `run-mismatch`, the job
+                names another server, or the folder holds another job.
         """
+        asking = Asking(self.grid, self.members, self._witness())
+        asking.meet()
         schedule = schedule_of(self.job)
         checkpoint = self.registry.latest(self.job) or Checkpoint(
             0, schedule.initial_state(), {}, self.job.mode != "none"
         )
         while checkpoint.completed < len(schedule.steps):
-            checkpoint = self._round(schedule, checkpoint)
+            checkpoint = self._round(schedule, checkpoint, asking)
         self.registry.publish(
             self.job,
             schedule.finish(checkpoint.state),
             checkpoint,
             _privacy(schedule.plan, checkpoint),
         )
+        asking.hand_over(min(self.timeout_seconds, _RECEIPT_SECONDS))
         return checkpoint
 
-    def _round(self, schedule: Schedule, before: Checkpoint) -> Checkpoint:
+    def _witness(self) -> Witness | None:
+        key = key_of(self.job, self.registry.folder)
+        return None if key is None else Witness.open(self.registry.folder, key)
+
+    def _round(self, schedule: Schedule, before: Checkpoint, asking: Asking) -> Checkpoint:
         started = time.monotonic()
         index = before.completed
         inputs = {
@@ -86,9 +95,9 @@ class Rounds:
             for name, array in schedule.inputs(index, before.state).items()
         }
         combiner = Combiner(
-            schedule.steps[index], schedule.plan.releases[index], self.members, self.job.mode
+            schedule.steps[index], schedule.plan.releases[index], asking.asked, self.job.mode
         )
-        refused = self._ask(Task(self.job, index, inputs), combiner)
+        refused = asking.ask(Task(self.job, index, inputs), combiner, self.timeout_seconds)
         self._check_quorum(combiner, refused)
         total, arrays = combiner.total()
         after = self._advance(schedule, before, total, arrays, combiner)
@@ -99,7 +108,7 @@ class Rounds:
             answered=tuple(member.name for member in combiner.answered),
             refused=refused,
             seconds=time.monotonic() - started,
-            bytes_down=len(self.members) * sum(array.nbytes for array in inputs.values()),
+            bytes_down=len(combiner.members) * sum(array.nbytes for array in inputs.values()),
             bytes_up=combiner.bytes_up,
             noise_std=None if total is None else total.noise_std,
             signal_to_noise=None if total is None else _signal_to_noise(total),
@@ -107,27 +116,6 @@ class Rounds:
         self.registry.save(self.job, after, _privacy(schedule.plan, after), record)
         self.observer.round_done(record)
         return after
-
-    def _ask(self, task: Task, combiner: Combiner) -> dict[str, str]:
-        """Send the task to everybody; releases go to `combiner`, reason codes are returned."""
-        by_node = {member.node_id: member for member in self.members}
-        records = task.to_records()
-        messages = [
-            Message(records, dst_node_id=node, message_type=STEP, group_id=str(task.step))
-            for node in by_node
-        ]
-        refused = {member.name: NO_ANSWER for member in self.members}
-        for message in self.grid.send_and_receive(messages, timeout=self.timeout_seconds):
-            member = by_node.get(message.metadata.src_node_id)
-            if member is None or member.name not in refused:
-                continue
-            reply = _read(message, combiner.step)
-            if reply.code == OK:
-                combiner.offer(member, reply)
-                del refused[member.name]
-            else:
-                refused[member.name] = reply.code
-        return refused
 
     def _check_quorum(self, combiner: Combiner, refused: Mapping[str, str]) -> None:
         answered = len(self.members) - len(refused)
@@ -178,19 +166,6 @@ def _privacy(plan: PrivacyPlan, checkpoint: Checkpoint) -> dict[str, Any]:
 def _guarantee(plan: PrivacyPlan) -> Guarantee:
     """Composed once per plan: a long job writes hundreds of manifests."""
     return guarantee_of(plan)
-
-
-def _read(message: Message, step: Step) -> Reply:
-    """A client's reply; anything that is not one counts as a refusal with a code."""
-    if message.has_error():
-        return Reply(FLOWER_ERROR)
-    try:
-        reply = Reply.from_records(message.content)
-        if reply.code == OK:
-            check_arrays(reply.arrays, step.outputs)
-    except HushRecError as error:
-        return Reply(str(error.code))
-    return reply
 
 
 def _signal_to_noise(total: NoisyTotal) -> float | None:

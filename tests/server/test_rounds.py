@@ -1,126 +1,24 @@
-"""A job over real clients: refusals, garbage, quorum, checkpoints, resuming, stated noise."""
+"""A job over real clients: refusals, quorum, checkpoints, resuming, stated noise."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pytest
-from flwr.app import ArrayRecord, ConfigRecord, Error, Message, RecordDict
+from flwr.app import Message
 
 from common.errors import ArtifactError, Code, RunError
 from common.privacy.accounting import ACCOUNTANT, NEIGHBOURING
 from common.privacy.planner import guarantee_of
-from common.protocol import STEP, Reply
+from common.protocol import STEP
 from common.schedule import Schedule, schedule_of
 from server.app import read_job
 from server.record import RoundRecord
 from server.registry import Registry
-from server.roster import gather
-from server.rounds import Rounds
-
-BAD_CODE = "<b>pay me</b>"
-
-
-@dataclass
-class Seen:
-    records: list[RoundRecord] = field(default_factory=list)
-    stop_after: int | None = None
-
-    def round_done(self, record: RoundRecord) -> None:
-        self.records.append(record)
-        if self.stop_after == len(self.records):
-            raise KeyboardInterrupt
-
-
-def rounds(run: Any, grid: Any, **changes: Any) -> Rounds:
-    job = read_job(run.path)
-    plain = Rounds(grid, job, gather(grid, job), Registry(run.path / "server"))
-    return replace(plain, **changes)
-
-
-def model_bytes(run: Any) -> bytes:
-    return (run.path / "server" / "model" / "arrays.safetensors").read_bytes()
-
-
-def on_step(
-    tamper: Callable[[Message, Message], Message | None], node: int, step: int | None = None
-) -> Callable[[Message, Message], Message | None]:
-    """Tamper with one node's releases, in one step or in all."""
-
-    def apply(asked: Message, reply: Message) -> Message | None:
-        meta = asked.metadata
-        mine = meta.message_type == STEP and meta.dst_node_id == node
-        mine = mine and (step is None or meta.group_id == str(step))
-        return tamper(asked, reply) if mine else reply
-
-    return apply
-
-
-def spoil(make: Callable[[np.ndarray], np.ndarray]) -> Callable[[Message, Message], Message]:
-    def tamper(asked: Message, reply: Message) -> Message:
-        honest = Reply.from_records(reply.content)
-        arrays = {name: make(array) for name, array in honest.arrays.items()}
-        return Message(Reply("ok", arrays, honest.head).to_records(), reply_to=asked)
-
-    return tamper
-
-
-def put(value: float) -> Callable[[np.ndarray], np.ndarray]:
-    def make(array: np.ndarray) -> np.ndarray:
-        array = array.copy()
-        array.flat[0] = value
-        return array
-
-    return make
-
-
-def answer(records: RecordDict) -> Callable[[Message, Message], Message]:
-    return lambda asked, _: Message(records, reply_to=asked)
-
-
-def reply(code: str, head: str = "") -> RecordDict:
-    header = ConfigRecord({"code": code, "head": head})
-    return RecordDict({"reply": header, "release": ArrayRecord()})
-
-
-GARBAGE: dict[str, tuple[Callable[[Message, Message], Message | None], str]] = {
-    "nan": (spoil(put(np.nan)), "inbound-array"),
-    "inf": (spoil(put(np.inf)), "inbound-array"),
-    "too large": (spoil(put(3e38)), "inbound-array"),
-    "shape": (spoil(lambda a: a[:-1].copy()), "inbound-array"),
-    "float64": (spoil(lambda a: a.astype(np.float64)), "inbound-array"),
-    "ok without arrays": (answer(reply("ok", "a" * 64)), "inbound-array"),
-    "nothing": (answer(RecordDict()), "protocol-invalid"),
-    "text for a code": (answer(reply(BAD_CODE)), "protocol-invalid"),
-    "text for a head": (answer(reply("ok", BAD_CODE)), "protocol-invalid"),
-    "a refusal": (answer(reply("snapshot-changed")), "snapshot-changed"),
-    "an error of Flower's": (
-        lambda asked, _: Message(Error(code=1, reason=BAD_CODE), reply_to=asked), "flower-error"
-    ),
-    "silence": (lambda *_: None, "no-answer"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", GARBAGE)
-def test_what_is_no_release_is_a_refusal_and_never_enters_the_sum(
-    run_folder: Any, recording_grid: Callable[..., Any], name: str
-) -> None:
-    tamper, code = GARBAGE[name]
-    grid, seen = recording_grid(run_folder.path), Seen()
-    grid.tampering = on_step(tamper, node=3)
-    rounds(run_folder, grid, observer=seen).run()
-    assert [record.refused for record in seen.records] == [{"shop-2": code}] * 3
-    assert [record.answered for record in seen.records] == [("shop-1", "shop-3")] * 3
-    assert BAD_CODE.encode() not in b"".join(
-        path.read_bytes() for path in (run_folder.path / "server").rglob("*") if path.is_file()
-    )
-    model, manifest = Registry(run_folder.path / "server").model(read_job(run_folder.path).catalogue_version)  # fmt: skip # noqa: E501
-    assert all(np.isfinite(array).all() for array in model.arrays().values())
-    assert set(manifest.heads) == {"shop-1", "shop-3"}
+from tests.server.tampering import Seen, answer, on_step, reply, rounds, silence
 
 
 def test_a_client_that_refuses_leaves_the_others_working(
@@ -149,8 +47,8 @@ def test_too_few_answers_name_who_and_why_and_the_round_can_be_repeated(
     run_folder: Any, recording_grid: Callable[..., Any], spent: Callable[..., Any]
 ) -> None:
     grid = recording_grid(run_folder.path)
-    nothing, refusal = GARBAGE["silence"][0], GARBAGE["a refusal"][0]
-    silent, refusing = on_step(nothing, 2, 1), on_step(refusal, 4, 1)
+    refusal = answer(reply("snapshot-changed"))
+    silent, refusing = on_step(silence, 2, 1), on_step(refusal, 4, 1)
     grid.tampering = lambda asked, given: (
         silent(asked, given) if asked.metadata.dst_node_id == 2 else refusing(asked, given)
     )
@@ -203,7 +101,8 @@ def test_a_server_that_lost_its_checkpoints_gets_the_same_releases_again(
 
     rounds(run_folder, recording_grid(run_folder.path)).run()
     model, ledgers = model_bytes(run_folder), spent(run_folder.path)
-    shutil.rmtree(run_folder.path / "server")
+    shutil.rmtree(run_folder.path / "server" / "checkpoints")
+    (run_folder.path / "server" / "progress.json").unlink()
     rounds(run_folder, recording_grid(run_folder.path)).run()
     assert model_bytes(run_folder) == model
     assert spent(run_folder.path) == ledgers
@@ -290,6 +189,10 @@ def test_an_average_moves_what_a_step_releases_and_nothing_else(
     moved = {name for name in last if not np.array_equal(first[name], last[name])}
     assert set(first) == set(last)
     assert moved == set(schedule_of(job).steps[1].outputs) == {"item_table"}
+
+
+def model_bytes(run: Any) -> bytes:
+    return (run.path / "server" / "model" / "arrays.safetensors").read_bytes()
 
 
 def manifest_of(
