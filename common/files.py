@@ -8,10 +8,12 @@ import os
 import zipfile
 import zlib
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from common.errors import Code, DataError
+
+if TYPE_CHECKING:  # keys are read where pandas may be missing
+    import pandas as pd
 
 __all__ = ["member_names", "read_bytes", "read_member", "write_atomic", "write_parquet"]
 

@@ -17,7 +17,8 @@ from flwr.common.serde import message_to_proto
 
 from client import release
 from common.errors import Code, DataError, ReleaseError
-from common.protocol import HELLO, OK, STEP
+from common.privacy.heads import SignedHead
+from common.protocol import HELLO, OK, RECEIPT, STEP
 from common.schedule import Schedule, schedule_of
 from common.solvers import popularity, registry
 from common.solvers.base import NoisyTotal, Step
@@ -44,7 +45,7 @@ def wire(message: Message) -> bytes:
     return bytes(message_to_proto(message).SerializeToString())
 
 
-def assert_code_only(message: Message, code: Code) -> None:
+def assert_code_only(message: Message, code: str) -> None:
     assert not message.has_error()
     assert fields(message) == {
         "reply": None, "reply.code": str(code), "reply.head": "", "release": None
@@ -61,12 +62,14 @@ def test_every_field_of_a_recorded_job_is_accounted_for(
     job, grid = read_job(run_folder.path), recording_grid(run_folder.path)
     Rounds(grid, job, gather(grid, job), Registry(run_folder.path / "server")).run()
     steps = schedule_of(job).steps
-    assert len(grid.exchanged) == 3 * (1 + len(steps))
+    assert len(grid.exchanged) == 3 * (1 + len(steps) + 1)
     for asked, reply in grid.exchanged:
         assert not reply.has_error()
         assert reply.metadata.message_type == asked.metadata.message_type
         if asked.metadata.message_type == HELLO:
             assert_hello(reply)
+        elif asked.metadata.message_type == RECEIPT:
+            assert_code_only(reply, OK)
         else:
             assert_release(reply, steps[int(asked.metadata.group_id)])
     for name, kinds in spent(run_folder.path).items():
@@ -79,7 +82,9 @@ def assert_hello(reply: Message) -> None:
     found = fields(reply)
     assert set(found) == {"reply", "reply.code", "reply.hello"}
     hello = json.loads(found["reply.hello"])
-    assert set(hello) == {"client", "population", "catalogue_version", "version", "private"}
+    assert set(hello) == {
+        "client", "population", "catalogue_version", "version", "private", "ledger_key"
+    }  # fmt: skip
     assert hello["population"] in {48, 40, 32}  # declared in client.toml
 
 
@@ -88,7 +93,7 @@ def assert_release(reply: Message, step: Step) -> None:
     names = {f"release.{name}": spec for name, spec in step.outputs.items()}
     assert set(found) == {"reply", "reply.code", "reply.head", "release", *names}
     assert found["reply.code"] == OK
-    assert len(bytes.fromhex(found["reply.head"])) == 32
+    SignedHead.model_validate_json(found["reply.head"]).check()
     for name, spec in names.items():
         assert found[name].dtype == np.float32
         assert found[name].shape == spec.shape
@@ -225,8 +230,9 @@ def test_contributions_that_the_mechanism_does_not_take_end_there(
 
     reply = shop.send(shop.task().to_records())
     monkeypatch.setattr(Schedule, "contribute", twice)
+    shop.allow_much()
     again = replace(shop.task(), job=shop.job.model_copy(update={"job_id": "ef" * 16}))
-    doubled = shop.send(again.to_records())
+    doubled = shop.send(again.signed(shop.key).to_records())
     assert fields(doubled)["reply.code"] == OK
     assert np.array_equal(fields(doubled)["release.sum"], fields(reply)["release.sum"])
 
@@ -319,6 +325,7 @@ def leaky_shop(shop: Any, monkeypatch: Any) -> Callable[[str], Any]:
     monkeypatch.setitem(sys.modules, "leaky_solver", module)
     monkeypatch.setitem(registry.SOLVERS, "leaky", "leaky_solver:Leaky")
     job = shop.job.model_copy(update={"solver": "leaky", "settings": {}, "job_id": "ee" * 16})
+    shop.allow(solvers=("leaky",))
 
     def make(how: str) -> Any:
         monkeypatch.setattr(Leaky, "how", how)
