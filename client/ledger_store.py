@@ -21,16 +21,15 @@ from client.ledger_file import broken_file, connect
 from client.ledger_key import begin_key, check_not_lost, keep_key, load_key
 from client.ledger_reader import Key, LedgerReader, StoredRelease
 from client.ledger_receipts import rolled_back
+from common.audit.export import write_export
 from common.errors import Code, PrivacyError
 from common.privacy.heads import Receipt, SignedHead
-from common.privacy.ledger import Kind, Row, check_owner, next_row, open_row, row_text
+from common.privacy.ledger import ANSWERS, Kind, Row, check_owner, next_row, open_row, row_text
 from common.privacy.ledger_index import AdmittedJob
 from common.privacy.signing import SigningKey
 
 __all__ = ["AdmittedJob", "Key", "LedgerStore", "StoredRelease"]
 
-_ANSWERS: Final = {"admit", "reserve", "spend"}
-"""Kinds that a ledger which was rolled back takes no more."""
 _NAMES: Final = "ledger names"
 
 
@@ -119,7 +118,7 @@ class LedgerStore(LedgerReader):
             last = self._last()
             if last is None:
                 raise broken_file("the ledger is empty", self._path)
-            if kind in _ANSWERS and self.last("halt") is not None:
+            if kind in ANSWERS and self.last("halt") is not None:
                 raise rolled_back("it was found to be rolled back before", self._path)
             row = next_row(last, kind, body, _now())
             self._insert(row)
@@ -189,6 +188,19 @@ class LedgerStore(LedgerReader):
         if not fits:
             raise rolled_back(f"a server saw its row {head.seq}, which is not here", self._path)
         receipt.check()
+
+    def export(self, path: Path) -> SignedHead:
+        """Write everything but the releases to `path`, to hand to somebody else.
+
+        Returns:
+            The head that the file ends with.
+
+        Raises:
+            LedgerError: `ledger-broken`, a row or a receipt cannot be read.
+            DataError: `disk-full`, or `data-not-found` when the place cannot be written.
+        """
+        with self._snapshot():
+            return write_export(path, self.texts(), self.receipts(), self._key)
 
     def add_receipt(self, receipt: Receipt) -> None:
         """Check a receipt and keep it, if it is later than what its server gave before.

@@ -8,7 +8,7 @@ is every reservation, spent or not, and what open jobs still hold (`ledger_index
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from common.errors import Code, LedgerError
 from common.privacy.ledger_rows import (
@@ -25,10 +25,14 @@ from common.privacy.ledger_rows import (
 )
 
 __all__ = [
+    "ANSWERS",
+    "BEFORE_ALL",
     "KINDS",
     "Chain",
     "Kind",
+    "Meaning",
     "PlainRow",
+    "Problem",
     "Row",
     "broken",
     "charges",
@@ -42,6 +46,54 @@ __all__ = [
 ]
 
 
+ANSWERS: Final = frozenset({"admit", "reserve", "spend"})
+"""Kinds that a ledger which was rolled back takes no more."""
+What: TypeAlias = Literal["opening", "time-backwards", "halted", "unreserved"]
+
+
+class Problem(NamedTuple):
+    """What is wrong with a row, in a word and in a sentence that begins with the row."""
+
+    what: What
+    says: str
+
+
+class Meaning:
+    """Takes rows in order and says where one cannot follow those before it.
+
+    Attributes:
+        time: of the last row.
+    """
+
+    def __init__(self) -> None:
+        self.time = ""
+        self._reserved: set[int] = set()
+        self._halted = False
+
+    def add(self, row: Row | PlainRow) -> Problem | None:
+        """Take the next row; what is wrong with it, None if nothing is."""
+        before, self.time = self.time, max(self.time, row.time)
+        if (row.kind == "open") != (row.seq == 0):
+            return Problem("opening", "is not what a ledger begins with, and may not be elsewhere")
+        if row.time < before:
+            return Problem("time-backwards", f"goes back in time, from {before} to {row.time}")
+        if row.kind in ANSWERS and self._halted:
+            return Problem("halted", "answers after the ledger was found to be rolled back")
+        if row.kind == "reserve":
+            self._reserved.add(row.seq)
+        elif row.kind == "halt":
+            self._halted = True
+        elif row.kind == "spend":
+            return self._spend(row.body.get("reservation"))
+        return None
+
+    def _spend(self, reservation: object) -> Problem | None:
+        if not isinstance(reservation, int) or reservation not in self._reserved:
+            return Problem("unreserved", "spends what was never reserved, or spends it twice")
+        self._reserved.remove(reservation)
+        return None
+
+
 class Chain:
     """Takes a ledger's rows one after another and says what is wrong with the next.
 
@@ -53,34 +105,20 @@ class Chain:
     def __init__(self) -> None:
         self.length = 0
         self.head = BEFORE_ALL
-        self._time = ""
-        self._reserved: set[int] = set()
+        self._meaning = Meaning()
 
     def add(self, row: Row | PlainRow, *, intact: bool) -> str | None:
-        """Take a row, unless it breaks the chain; then say how, and stay as it was."""
+        """Take a row; what is wrong with it, None if nothing is. Nothing follows a bad one."""
         if row.seq != self.length:
             return f"carries number {row.seq}: rows are missing or out of order"
         if row.prev != self.head:
             return "does not continue the row before it"
         if not intact:
             return "does not have the hash that it carries: it was edited"
-        problem = self._meaning(row)
-        if problem is None:
-            self.length, self.head, self._time = row.seq + 1, row.hash, row.time
-        return problem
-
-    def _meaning(self, row: Row | PlainRow) -> str | None:
-        if (row.kind == "open") != (row.seq == 0):
-            return "opens the ledger a second time" if row.seq else "is not an `open` row"
-        if row.time < self._time:
-            return f"goes back in time, from {self._time} to {row.time}"
-        if row.kind == "reserve":
-            self._reserved.add(row.seq)
-        elif row.kind == "spend":
-            reservation = row.body.get("reservation")
-            if not isinstance(reservation, int) or reservation not in self._reserved:
-                return "spends what was never reserved, or spends it twice"
-            self._reserved.remove(reservation)
+        problem = self._meaning.add(row)
+        if problem is not None:
+            return problem.says
+        self.length, self.head = row.seq + 1, row.hash
         return None
 
 
