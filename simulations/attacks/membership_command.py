@@ -35,7 +35,7 @@ def attack_membership(
     out: Annotated[Path | None, typer.Option(help="File for the result as JSON.")] = None,
     output: FormatOption = Format.TEXT,
 ) -> None:
-    """Attack the published model: was this user's history in the training data?
+    """Attack the published model: tell users in the training data from others.
 
     Trains models on data of its own; no client's log is read.
     """

@@ -113,11 +113,11 @@ def _rate(point: Point | None) -> Markup | str:
 
 
 def _limits(result: MembershipResult) -> str:
-    return (
-        "The intervals treat pairs of user and model as independent, which they nearly are: "
-        "they describe, they do not bound. Another attack may see more, and a server sees every "
-        "release, not the finished model alone. Where many users are summed, little of each "
-        "is left even without noise; that is no guarantee."
-        if result.promise is not None
-        else "Without privacy nothing bounds what an attack may find: this is what one found."
+    words = (
+        "The intervals treat pairs of user and model as independent, though the users of one "
+        "model share its noise: they describe, they do not bound. Another attack may see more, "
+        "and a server sees every release, not the finished model alone."
     )
+    if result.promise is None:
+        return f"{words} Without privacy nothing limits what an attack may find."
+    return f"{words} A curve far below what is allowed is no stronger promise."

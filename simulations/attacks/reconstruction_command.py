@@ -36,7 +36,7 @@ def attack_reconstruction(
     out: Annotated[Path | None, typer.Option(help="File for the result as JSON.")] = None,
     output: FormatOption = Format.TEXT,
 ) -> None:
-    """Attack one release: which items did a user have, when everything else is known?
+    """Attack one release: find a user's items, everything else being known.
 
     Makes releases from data of its own; no client's log is read.
     """
