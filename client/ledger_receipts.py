@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from pydantic import ValidationError
 
@@ -12,6 +14,15 @@ from common.errors import Code, LedgerError
 from common.privacy.heads import Receipt
 
 __all__ = ["ReceiptTable", "rolled_back"]
+
+_ADD: Final = (
+    "INSERT INTO receipt VALUES ((SELECT coalesce(max(id), 0) + 1 FROM receipt), ?, ?, ?, ?)"
+)
+_MISFITS: Final = (
+    "SELECT receipt.seq FROM receipt LEFT JOIN ledger USING (seq) WHERE instr(receipt, hash) = 0"
+    " OR row IS NULL OR substr(row, -66, 64) != hash ORDER BY receipt.id"
+)
+"""The text form of a row ends with its hash."""
 
 
 class ReceiptTable:
@@ -25,12 +36,13 @@ class ReceiptTable:
         query = "SELECT coalesce(max(seq), -1) FROM receipt WHERE server = ?"
         (last,) = self._connection.execute(query, (receipt.server,)).fetchone()
         if receipt.head.seq > last:
-            values = (receipt.server, receipt.head.seq, receipt.model_dump_json())
-            self._connection.execute(
-                "INSERT INTO receipt"
-                " VALUES ((SELECT coalesce(max(id), 0) + 1 FROM receipt), ?, ?, ?)",
-                values,
-            )
+            head, text = receipt.head, receipt.model_dump_json()
+            self._connection.execute(_ADD, (receipt.server, head.seq, head.hash, text))
+
+    def misfits(self) -> Iterator[str]:
+        """Receipts for rows that the ledger does not have, in words."""
+        for (seq,) in self._connection.execute(_MISFITS):
+            yield f"a receipt is about a row {seq} that is not here"
 
     def all(self, path: Path) -> list[Receipt]:
         """All receipts.
