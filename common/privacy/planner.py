@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 from common.errors import Code, PlanError
@@ -11,13 +13,17 @@ from common.privacy.accounting import Guarantee, slack
 from common.privacy.accounting import epsilon as epsilon_of_events
 from common.privacy.events import Event, GaussianSumEvent, event_of, snap
 from common.privacy.filters import SLACK_SHARE, Cap, Filter, make_filter, total_cost
+from common.privacy.grid import LARGEST_CLIP_GRID
 from common.privacy.plan import Mode, PrivacyPlan, Release, ReleaseShape, Unit
+from common.privacy.samplers import grid_sigma
 
 __all__ = ["epsilon_of", "guarantee_of", "make_plan"]
 
 _TOLERANCE: Final = 1e-4
 _FINEST: Final = 1e-6
 _STEP: Final = 0.25
+_MOST_NOISE: Final = 700.0
+"""Logarithm of a multiplier beyond every grid, and within what a float can say."""
 _SECANTS: Final = 12
 _ROUNDING: Final = 1e-9
 """A plan leaves this share of a filter free: its parts may be added up in any order."""
@@ -65,7 +71,7 @@ def make_plan(
         bare = tuple(Release(**shape.model_dump(), noise_multiplier=0.0) for shape in shapes)
         return PrivacyPlan(unit=unit, mode=mode, delta=delta, epsilon=None, releases=bare)
     cap = Cap(epsilon=epsilon, delta=delta)
-    releases = _search(shapes, cap, _filter(shapes, cap, renyi_order))
+    releases = _search(shapes, cap, renyi_order)
     _check_slack(releases, cap)
     return PrivacyPlan(unit=unit, mode=mode, delta=delta, epsilon=epsilon, releases=releases)
 
@@ -86,30 +92,60 @@ def guarantee_of(plan: PrivacyPlan, *, reproducible_noise: bool = False) -> Guar
     )
 
 
-def _filter(shapes: Sequence[ReleaseShape], cap: Cap, order: int | None) -> Filter | None:
-    sampled = any(shape.sampling_rate < 1 for shape in shapes)
-    return None if sampled and order is None else make_filter(cap, order)
-
-
-def _search(shapes: Sequence[ReleaseShape], cap: Cap, chosen: Filter | None) -> tuple[Release, ...]:
+def _search(shapes: Sequence[ReleaseShape], cap: Cap, order: int | None) -> tuple[Release, ...]:
     """The least noise that the filter admits, or more where the accountant asks for it."""
+    sampled = any(shape.sampling_rate < 1 for shape in shapes)
+    chosen = None if sampled and order is None else make_filter(cap, order)
+    scale = _Scale(shapes, cap, chosen)
     # a Gaussian mechanism with mu² = c has ε of about mu²/2 + mu·sqrt(2·log(1/δ))
     root = math.sqrt(-2 * math.log(cap.delta))
     start = 2 * math.log(2 * cap.epsilon / (math.sqrt(root * root + 2 * cap.epsilon) + root))
-    _check_slack(_scaled(shapes, math.exp(start)), cap)
+    start = min(start, scale.limit)
+    _check_slack(_scaled(shapes, start), cap)
+    if chosen is not None:
+        start = scale.checked(_largest(scale.admitted, start))
+    if chosen is None or scale.excess(start) > 0:
+        start = scale.checked(_meet(scale.excess, start))
+    return _scaled(shapes, start)
 
-    def events(log_scale: float) -> list[Event]:
-        return [event_of(release) for release in _scaled(shapes, math.exp(log_scale))]
 
-    def excess(log_scale: float) -> float:
-        found = epsilon_of_events(events(log_scale), cap.delta)
-        return math.log(max(found, 1e-12) / cap.epsilon) if math.isfinite(found) else 50.0
+@dataclass(frozen=True)
+class _Scale:
+    """What the logarithm of c brings: the larger, the less noise."""
 
-    if chosen is None:
-        return _scaled(shapes, math.exp(_meet(excess, start)))
-    free = chosen.bound * (1 - _ROUNDING)
-    most = _largest(lambda at: total_cost(chosen, events(at)).divergence <= free, start)
-    return _scaled(shapes, math.exp(most if excess(most) <= 0 else _meet(excess, most)))
+    shapes: Sequence[ReleaseShape]
+    cap: Cap
+    chosen: Filter | None
+
+    @cached_property
+    def limit(self) -> float:
+        """Up to here every release has more noise than the least of its grid."""
+        return min(
+            -2 * math.log(grid_sigma(shape.sampler, 1.0) / LARGEST_CLIP_GRID) - part - _ROUNDING
+            for shape, part in zip(self.shapes, _parts(self.shapes), strict=True)
+        )
+
+    def events(self, at: float) -> list[Event]:
+        """Of the plan."""
+        return [event_of(release) for release in _scaled(self.shapes, at)]
+
+    def admitted(self, at: float) -> bool:
+        """Whether the plan leaves a hair of the filter free."""
+        if self.chosen is None or at > self.limit:
+            return False
+        free = self.chosen.bound * (1 - _ROUNDING)
+        return total_cost(self.chosen, self.events(at)).divergence <= free
+
+    def excess(self, at: float) -> float:
+        """Logarithm of the accountant's ε over the target, at most 50."""
+        found = math.inf if at > self.limit else epsilon_of_events(self.events(at), self.cap.delta)
+        return math.log(max(found, 1e-12) / self.cap.epsilon) if math.isfinite(found) else 50.0
+
+    def checked(self, at: float) -> float:
+        """A scale that was found, unless it is where noise ends."""
+        if at > self.limit - 2 * _FINEST:
+            raise _unreachable(f"next to no noise would do for ε = {self.cap.epsilon:g}")
+        return at
 
 
 def _largest(holds: Callable[[float], bool], start: float) -> float:
@@ -156,21 +192,30 @@ def _meet(excess: Callable[[float], float], start: float) -> float:
     return low
 
 
-def _scaled(shapes: Sequence[ReleaseShape], scale: float) -> tuple[Release, ...]:
-    shares = math.fsum(shape.share for shape in shapes)
+def _scaled(shapes: Sequence[ReleaseShape], log_scale: float) -> tuple[Release, ...]:
     releases = []
-    for shape in shapes:
-        precision = scale * shape.share / shares / (shape.steps * shape.sampling_rate**2)
-        if precision == 0:  # less than a float can say
-            raise _unreachable("no sampler draws as much noise as that takes")
-        multiplier = snap(shape.sampler, precision**-0.5, shape.step)
-        releases.append(Release(**shape.model_dump(), noise_multiplier=multiplier))
+    for shape, part in zip(shapes, _parts(shapes), strict=True):
+        multiplier = math.exp(min(-(log_scale + part) / 2, _MOST_NOISE))
+        snapped = snap(shape.sampler, multiplier, shape.step)
+        releases.append(Release(**shape.model_dump(), noise_multiplier=snapped))
     return tuple(releases)
+
+
+def _parts(shapes: Sequence[ReleaseShape]) -> list[float]:
+    """log(share / (steps · rate²)) of every release, shares normalised."""
+    shares = math.fsum(shape.share for shape in shapes)
+    return [
+        math.log(s.share) - math.log(shares) - math.log(s.steps) - 2 * math.log(s.sampling_rate)
+        for s in shapes
+    ]
 
 
 def _check_slack(releases: Sequence[Release], cap: Cap) -> None:
     events = [event_of(release) for release in releases]
-    distance = math.fsum(e.total_variation for e in events if isinstance(e, GaussianSumEvent))
+    try:
+        distance = math.fsum(e.total_variation for e in events if isinstance(e, GaussianSumEvent))
+    except OverflowError:
+        raise _unreachable("more values would be released than a float can count") from None
     if slack(distance, cap.epsilon) > SLACK_SHARE * (1 - _ROUNDING) ** 2 * cap.delta:
         raise _unreachable("the samplers' distance to a Gaussian would take over a tenth of δ")
 

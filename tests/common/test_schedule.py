@@ -10,6 +10,8 @@ import pytest
 from common.errors import Code, ConfigError, PlanError
 from common.evaluation.private import read_total
 from common.job import Job
+from common.privacy.events import event_of
+from common.privacy.filters import Cap, Cost, how_many, make_filter, total_cost
 from common.privacy.planner import epsilon_of
 from common.schedule import METRICS, Schedule, schedule_of
 from common.solvers.base import NoisyTotal
@@ -30,9 +32,18 @@ def test_the_plan_covers_every_step_and_keeps_to_epsilon(share: float) -> None:
     schedule = Schedule(job(evaluation_share=share))
     assert len(schedule.steps) == 3 + (share > 0)
     assert [r.step for r in schedule.plan.releases] == [s.release.step for s in schedule.steps]
-    assert 3.99 < epsilon_of(schedule.plan, JOB.delta) <= 4.0
+    assert 3.95 < epsilon_of(schedule.plan, JOB.delta) <= 4.0
     for release, step in zip(schedule.plan.releases, schedule.steps, strict=True):
         assert release.model_dump(exclude={"noise_multiplier"}) == step.release.model_dump()
+
+
+def test_the_plan_is_aimed_at_the_filter_that_the_job_names() -> None:
+    for order in (None, 4):
+        chosen = make_filter(Cap(epsilon=4.0, delta=JOB.delta), order)
+        plan = Schedule(job(renyi_order=order)).plan
+        events = [event_of(release) for release in plan.releases]
+        assert how_many(chosen, Cost(), events) == 1
+        assert chosen.epsilon(total_cost(chosen, events)) == pytest.approx(4.0, rel=1e-5)
 
 
 def test_an_evaluation_gets_the_share_it_was_promised() -> None:
