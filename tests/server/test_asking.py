@@ -275,9 +275,14 @@ def test_a_job_that_names_no_server_is_sent_unsigned_and_witnessed_by_nobody(
     run_folder: Any, recording_grid: Grid
 ) -> None:
     """Clients whose policy names servers refuse it; others train."""
+    for name in ("shop-1", "shop-3"):
+        policy = run_folder.clients / name / "policy.toml"
+        kept = [line for line in policy.read_text().splitlines() if not line.startswith("servers")]
+        policy.write_text("\n".join(kept))
     job = read_job(run_folder.path).model_copy(update={"server": None})
-    ready = rounds(run_folder, grid := recording_grid(run_folder.path), job=job)
-    ready.run()
+    grid, seen = recording_grid(run_folder.path), Seen()
+    rounds(run_folder, grid, job=job, observer=seen).run()
+    assert [record.refused for record in seen.records] == [{"shop-2": "policy-server"}] * 3
     tasks = [Task.from_records(records) for records in sent(grid, STEP, 2)]
     assert [(task.signature, task.receipt) for task in tasks] == [("", None)] * 3
     assert sent(grid, RECEIPT, 2) == []
