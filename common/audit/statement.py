@@ -181,8 +181,10 @@ def _plans(audit: LedgerAudit, shops: int) -> list[Line]:
 
 
 def _line(what: str, events: Sequence[Event], delta: float, shops: int) -> Line | None:
-    """ε by PLD; for m clients of m times the events, or by basic composition where the
-    samplers' distance to a Gaussian would take too much of δ."""
+    """ε by PLD; for m clients, of m times the events.
+
+    Where the samplers' distance to a Gaussian would take too much of δ, by basic composition.
+    """
     if not events:
         return None
     one = _finite(epsilon(events, delta) if delta else math.inf)

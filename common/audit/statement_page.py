@@ -26,7 +26,7 @@ _MODES: Final[dict[Mode, str]] = {
     "operator of the server, other clients, the network and the public are trusted with "
     "nothing; the operator only with keeping the service running. This client is trusted with "
     "its own users’ events, and with its own computers.",
-    "none": "Mode none is allowed by the policy: exact sums may leave without any noise, past every "
+    "none": "Mode none is allowed by the policy: exact sums may leave without noise, past every "
     "limit below, and whoever sees them is trusted with everything that they tell.",
 }
 _SERVING: Final[dict[Serving, str]] = {
@@ -218,8 +218,7 @@ def _check(one: Statement) -> Markup:
                 "the head and the key with those that the client gave you by another way; "
                 "“hushrec audit export” and “hushrec audit verify” check every row.",
             ),
-            element("p", "Head ", element("code", one.head)),
-            element("p", "Key  ", element("code", one.key)),
+            element("p", "Head ", element("code", one.head), " by key ", element("code", one.key)),
         ]
     )
 
