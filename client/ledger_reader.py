@@ -167,9 +167,12 @@ class LedgerReader:
     def _chained(self) -> Iterator[PlainRow]:
         """All rows in order, each checked against the one before it."""
         chain = Chain()
-        for text in self.texts():
+        found = self._connection.execute("SELECT seq, kind, row FROM ledger ORDER BY seq")
+        for seq, kind, text in found:
             row = self._plain(text)
             problem = chain.add(row, intact=row.intact)
+            if problem is None and (seq, kind) != (row.seq, row.kind):
+                problem = "is filed under another number or kind"
             if problem is not None:
                 raise broken_file(f"row {chain.length} {problem}", self._path)
             yield row

@@ -17,7 +17,9 @@ import pytest
 
 from client.ledger_store import Key, LedgerStore
 from common.errors import Code, HushRecError, LedgerError, PrivacyError
-from common.privacy.ledger import verify
+from common.privacy.heads import Receipt
+from common.privacy.ledger import Row, next_row, row_text, verify
+from common.privacy.signing import SigningKey
 
 CLIENT, DATASET = "shop-1", "ab" * 16
 KEY = Key("cd" * 16, 0, 0)
@@ -32,8 +34,12 @@ def opened(path: Path, client: str = CLIENT, dataset: str = DATASET) -> LedgerSt
     return LedgerStore.open(path, client, dataset)
 
 
+def reserve_row(ledger: LedgerStore, step: int = 0) -> Row:
+    return ledger.append("reserve", {"job_id": KEY.job_id, "step": step, "event": {"kind": "x"}})
+
+
 def reserve(ledger: LedgerStore, step: int = 0) -> int:
-    return ledger.append("reserve", {"job_id": KEY.job_id, "step": step, "event": {"kind": "x"}}).seq
+    return reserve_row(ledger, step).seq
 
 
 def spend(ledger: LedgerStore, payload: bytes, request: str = "r", key: Key = KEY) -> Any:
@@ -72,11 +78,15 @@ def test_a_ledger_begins_bound_to_its_owner_and_survives_reopening(path: Path) -
         "UPDATE release SET bytes = x'00'",
         "INSERT OR REPLACE INTO ledger SELECT * FROM ledger WHERE seq = 1",
         "INSERT OR REPLACE INTO release SELECT * FROM release",
+        "DELETE FROM receipt",
+        "UPDATE receipt SET seq = 0",
+        "INSERT OR REPLACE INTO receipt SELECT * FROM receipt",
     ],
 )
 def test_nothing_is_deleted_or_changed(path: Path, statement: str) -> None:
     with opened(path) as ledger:
-        spend(ledger, b"bytes")
+        stored = spend(ledger, b"bytes")
+        ledger.add_receipt(Receipt.sign(SigningKey.create(), stored.head, "now"))
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA recursive_triggers = OFF")  # the weakest reader
     with pytest.raises(sqlite3.IntegrityError):
@@ -109,14 +119,75 @@ def test_a_database_of_another_kind_is_refused(path: Path) -> None:
     [
         "UPDATE ledger SET row = 'x' WHERE seq = 1",
         "UPDATE ledger SET row = replace(row, '\"step\":0', '\"step\":9')",
+        "UPDATE ledger SET row = replace(row, '{', '{ ') WHERE seq = 1",
         "DELETE FROM ledger WHERE seq = 1",
+        "UPDATE ledger SET kind = 'refuse' WHERE seq = 1",
+        "DELETE FROM release",
     ],
 )
-def test_an_edited_row_is_found_when_the_ledger_is_opened(path: Path, damage: str) -> None:
+def test_what_was_changed_in_the_middle_is_found_by_verify(path: Path, damage: str) -> None:
+    """Opening does not read the rows in between: it is as fast for a long ledger."""
+    with opened(path) as ledger:
+        spend(ledger, b"bytes")
+        ledger.verify()
+    tamper(path, damage)
+    with opened(path) as ledger:
+        assert refused(ledger.verify) is Code.LEDGER_BROKEN
+
+
+@pytest.mark.parametrize(
+    ("damage", "code"),
+    [
+        ("DELETE FROM ledger WHERE seq = 2", Code.LEDGER_BROKEN),
+        ("DELETE FROM ledger", Code.LEDGER_MISSING),
+        ("UPDATE ledger SET seq = 7 WHERE seq = 1", Code.LEDGER_BROKEN),
+        ("DELETE FROM tip", Code.LEDGER_BROKEN),
+        ("UPDATE ledger SET row = 'x' WHERE seq = 2", Code.LEDGER_BROKEN),
+        (
+            "UPDATE ledger SET row = replace(row, '\"reservation\":1', '\"reservation\":9')",
+            Code.LEDGER_BROKEN,
+        ),
+        ("UPDATE ledger SET row = replace(row, 'shop-1', 'shop-2')", Code.LEDGER_BROKEN),
+        ("UPDATE tip SET head = replace(head, '\"seq\":2', '\"seq\":1')", Code.LEDGER_BROKEN),
+        ("UPDATE tip SET head = replace(head, 'shop-1', 'shop-2')", Code.LEDGER_SIGNATURE),
+    ],
+)
+def test_what_was_changed_at_an_end_is_found_when_the_ledger_is_opened(
+    path: Path, damage: str, code: Code
+) -> None:
     with opened(path) as ledger:
         spend(ledger, b"bytes")
     tamper(path, damage)
+    assert refused(lambda: opened(path)) is code
+
+
+def test_a_chain_that_was_cut_and_patched_does_not_have_the_signed_head(path: Path) -> None:
+    """Somebody who owns the disk and not the key."""
+    with opened(path) as ledger:
+        reserve(ledger)
+        first = ledger.rows()[0]
+    cheap = next_row(first, "refuse", {}, first.time)
+    tamper(path, "DELETE FROM ledger WHERE seq = 1")
+    tamper(path, f"INSERT INTO ledger VALUES (1, 'refuse', '{row_text(cheap)}')")
     assert refused(lambda: opened(path)) is Code.LEDGER_BROKEN
+
+
+def test_the_clock_never_moves_the_ledger_back(path: Path, monkeypatch: Any) -> None:
+    times = iter(["2030-01-01T00:00:00.000+00:00", "2029-12-31T23:59:59.999+00:00"])
+    with opened(path) as ledger:
+        monkeypatch.setattr("client.ledger_store._now", lambda: next(times))
+        later, earlier = reserve_row(ledger), reserve_row(ledger)
+        assert later.time == earlier.time == "2030-01-01T00:00:00.000+00:00"
+        ledger.verify()
+
+
+@pytest.mark.parametrize("kind", ["reserve", "admit", "close"])
+def test_a_row_that_lacks_what_its_kind_has_leaves_no_trace(path: Path, kind: Any) -> None:
+    with opened(path) as ledger:
+        before = ledger.rows()
+        assert refused(lambda: ledger.append(kind, {"step": 0})) is Code.LEDGER_BROKEN
+        assert ledger.rows() == before
+        ledger.verify()
 
 
 def test_changed_bytes_are_not_replayed(path: Path) -> None:
@@ -127,14 +198,42 @@ def test_changed_bytes_are_not_replayed(path: Path) -> None:
         assert refused(lambda: ledger.find(KEY)) is Code.LEDGER_BROKEN
 
 
+@pytest.mark.parametrize(
+    ("event", "found"), [({"kind": "no-privacy"}, True), ({"kind": "gaussian-sum"}, False)]
+)
+def test_only_exact_sums_may_be_kept_without_their_bytes(
+    path: Path, event: dict[str, Any], found: bool
+) -> None:
+    """A noised release whose bytes were emptied must not be computed again with new noise."""
+    with opened(path) as ledger:
+        body = {"job_id": KEY.job_id, "step": 0, "event": event}
+        reservation = ledger.append("reserve", body).seq
+        spent = {"reservation": reservation, "release_sha256": hashlib.sha256(b"x").hexdigest()}
+        stored = ledger.commit_release(KEY, "r", b"", spent)
+        if found:
+            assert ledger.find(KEY) == stored
+        else:
+            assert refused(lambda: ledger.find(KEY)) is Code.LEDGER_BROKEN
+
+
+def test_a_release_under_the_head_of_another_is_not_replayed(path: Path) -> None:
+    with opened(path) as ledger:
+        spend(ledger, b"one")
+        spend(ledger, b"two", key=Key(KEY.job_id, 1, 0))
+    tamper(path, "UPDATE release SET head = (SELECT head FROM release WHERE step = 1)")
+    with opened(path) as ledger:
+        assert refused(lambda: ledger.find(KEY)) is Code.LEDGER_BROKEN
+
+
 def tamper(path: Path, statement: str) -> None:
     """As somebody would who owns the disk."""
-    connection = sqlite3.connect(path)
-    for table in ("ledger", "release"):
-        for what in ("keeps", "stays"):
-            connection.execute(f"DROP TRIGGER {table}_{what}")
-    connection.execute(statement)
-    connection.commit()
+    with sqlite3.connect(path) as connection:
+        triggers = connection.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'")
+        for name, _ in (found := triggers.fetchall()):
+            connection.execute(f"DROP TRIGGER {name}")
+        connection.execute(statement)
+        for _, sql in found:
+            connection.execute(sql)
     connection.close()
 
 

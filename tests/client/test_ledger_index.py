@@ -1,0 +1,214 @@
+"""The ledger's derived tables say what its rows say, at every moment and after a loss."""
+
+from __future__ import annotations
+
+import itertools
+import sqlite3
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from client import ledger_store
+from client.ledger_store import AdmittedJob, LedgerStore
+from common.errors import Code, LedgerError
+from common.privacy.events import event_of
+from common.privacy.ledger_index import derive, event_text
+from common.privacy.plan import PrivacyPlan, Release
+
+JOBS = ["11" * 16, "22" * 16, "33" * 16]
+FIRST = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def plan(job: int) -> PrivacyPlan:
+    releases = [
+        Release(step=name, rows=5, width=2, share=1.0, noise_multiplier=float(1 + job))
+        for name in ("a", "b", "c")
+    ]
+    return PrivacyPlan(unit="user", mode="local", delta=1e-5, epsilon=1.0, releases=tuple(releases))
+
+
+def event(job: int, step: int) -> dict[str, Any]:
+    return event_of(plan(job).releases[step]).model_dump(mode="json")
+
+
+def body(kind: str, job: int, step: int) -> dict[str, Any]:
+    if kind == "admit":
+        names = {"fingerprint": f"f{job}", "snapshot": f"s{job}", "server": None}
+        return {"job_id": JOBS[job], "plan": plan(job).model_dump(mode="json"), **names}
+    if kind == "reserve":
+        return {"job_id": JOBS[job], "step": step, "session": 0, "event": event(job, step)}
+    return {"job_id": JOBS[job]}
+
+
+def opened(folder: Path) -> LedgerStore:
+    return LedgerStore.open(folder / "l.sqlite", "shop", "ab" * 16, survives_power_cut=False)
+
+
+def filled(ledger: LedgerStore, *done: tuple[str, int, int]) -> None:
+    for kind, job, step in done:
+        ledger.append(kind, body(kind, job, step))  # type: ignore[arg-type]
+
+
+def one(job: int, step: int) -> str:
+    return event_text(event(job, step))
+
+
+ACTIONS = st.tuples(
+    st.sampled_from(["admit", "reserve", "close", "refuse"]),
+    st.integers(0, len(JOBS) - 1),
+    st.integers(0, 2),
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(ACTIONS, st.integers(0, 40)), max_size=15))
+def test_the_tables_always_say_what_the_rows_say(actions: list[Any]) -> None:
+    """`derive`, the oracle, reads rows alone; also after the tables were lost."""
+    clock = FIRST
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        with opened(Path(folder)) as ledger:
+            for action, hours in actions:
+                clock += timedelta(hours=hours)
+                now = clock.isoformat(timespec="milliseconds")
+                patch.setattr(ledger_store, "_now", lambda now=now: now)
+                filled(ledger, action)
+            agrees(ledger)
+        with sqlite3.connect(Path(folder) / "l.sqlite") as connection:
+            connection.execute("DROP TABLE pledged")
+        connection.close()
+        with opened(Path(folder)) as ledger:
+            agrees(ledger)
+
+
+def agrees(ledger: LedgerStore) -> None:
+    ledger.verify()
+    derived = derive(ledger.rows())
+    assert ledger.pledged() == derived.held()
+    for day in (None, *(FIRST.date() + timedelta(days=days) for days in (0, 1, 5, 40))):
+        assert ledger.reserved(day) == derived.counts(day)
+    for job_id in JOBS:
+        assert ledger.job(job_id) == derived.jobs.get(job_id)
+    for kind in ("open", "admit", "reserve", "close", "halt"):
+        assert ledger.count(kind) == len(ledger.rows(kind))
+        assert ledger.last(kind) == next(iter(reversed(ledger.rows(kind))), None)
+
+
+def test_a_plan_is_held_until_it_is_reserved_or_closed(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        assert ledger.pledged() == ledger.reserved() == Counter()
+        filled(ledger, ("admit", 0, 0), ("admit", 1, 0))
+        assert ledger.pledged() == {one(0, 0): 3, one(1, 0): 3}
+        filled(ledger, ("reserve", 0, 1))
+        assert ledger.pledged() == {one(0, 0): 2, one(1, 0): 3}
+        filled(ledger, ("reserve", 0, 1))  # a second time costs more and frees nothing
+        assert ledger.pledged() == {one(0, 0): 2, one(1, 0): 3}
+        assert ledger.reserved() == {one(0, 1): 2}
+        filled(ledger, ("close", 0, 0))
+        assert ledger.pledged() == {one(1, 0): 3}
+        assert ledger.reserved() == {one(0, 1): 2}  # nothing gives budget back
+        job = ledger.job(JOBS[0])
+        assert job == AdmittedJob(JOBS[0], "f0", "s0", seq=1, closed=True, server=None)
+        filled(ledger, ("admit", 0, 0))  # a job is admitted once
+        assert ledger.pledged() == {one(1, 0): 3}
+        assert ledger.job(JOBS[0]) == job
+
+
+def test_reservations_are_counted_by_day(tmp_path: Path, monkeypatch: Any) -> None:
+    days = itertools.cycle(f"2026-03-{day:02}T23:59:59.999+00:00" for day in (1, 2, 4))
+    with opened(tmp_path) as ledger:
+        monkeypatch.setattr(ledger_store, "_now", lambda: next(days))
+        monkeypatch.setattr(ledger_store, "next_row", backdated(ledger_store.next_row))
+        filled(ledger, *[("reserve", 0, 0)] * 3)
+        found = [sum(ledger.reserved(date(2026, 3, day)).values()) for day in (1, 2, 3, 4, 5)]
+        assert found == [3, 2, 1, 1, 0]
+
+
+def backdated(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Rows in a past that the `open` row, written now, would forbid."""
+
+    def made(last: Any, kind: Any, body: Any, time: str) -> Any:
+        return original(last._replace(time=""), kind, body, time)
+
+    return made
+
+
+DAMAGE = [
+    "UPDATE reserved SET count = count - 1",
+    "UPDATE reserved SET day = '2020-01-01'",
+    "DELETE FROM reserved",
+    "DELETE FROM pledged WHERE step = 2",
+    "INSERT INTO pledged VALUES ('44', 0, 1)",
+    "UPDATE job SET closed = 1",
+    "UPDATE job SET snapshot = 'another'",
+    "DELETE FROM job",
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_table_that_was_changed_is_found(tmp_path: Path, damage: str) -> None:
+    with opened(tmp_path) as ledger:
+        filled(ledger, ("admit", 0, 0), ("reserve", 0, 0))
+        ledger.verify()
+        ledger._connection.execute(damage)
+        with pytest.raises(LedgerError) as caught:
+            ledger.verify()
+    assert caught.value.code is Code.LEDGER_BROKEN
+    assert "where the rows say" in caught.value.message
+
+
+@pytest.mark.parametrize("table", ["indexed", "event", "reserved", "pledged", "job"])
+def test_an_older_file_gets_its_tables_when_it_is_opened(tmp_path: Path, table: str) -> None:
+    with opened(tmp_path) as ledger:
+        filled(ledger, ("admit", 0, 0), ("reserve", 0, 0), ("admit", 1, 0), ("close", 1, 0))
+        ledger._connection.execute(f"DROP TABLE {table}")
+    with opened(tmp_path) as ledger:
+        agrees(ledger)
+        filled(ledger, ("reserve", 0, 1))
+        agrees(ledger)
+
+
+def test_rows_that_an_older_version_wrote_are_indexed(tmp_path: Path) -> None:
+    """It knows nothing of the tables, so that they fall behind."""
+    with opened(tmp_path) as ledger:
+        filled(ledger, ("admit", 0, 0))
+        ledger._index.add = lambda row: None  # type: ignore[method-assign]
+        filled(ledger, ("reserve", 0, 0))
+    with opened(tmp_path) as ledger:
+        agrees(ledger)
+
+
+def test_a_broken_chain_is_not_indexed(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        filled(ledger, ("admit", 0, 0), ("reserve", 0, 0))
+        ledger._connection.execute("DROP TRIGGER ledger_stays")
+        ledger._connection.execute(
+            "UPDATE ledger SET row = replace(row, '\"width\":2', '\"width\":1') WHERE seq = 1"
+        )
+    with pytest.raises(LedgerError) as caught:
+        opened(tmp_path)
+    assert caught.value.code is Code.LEDGER_BROKEN
+
+
+@pytest.mark.parametrize(
+    "admitted",
+    [
+        {"plan": None},
+        {"plan": {"unit": "user", "mode": "local"}},
+        {"fingerprint": 5},
+        {"snapshot": None},
+    ],
+)
+def test_a_plan_that_cannot_be_held_is_not_admitted(tmp_path: Path, admitted: Any) -> None:
+    with opened(tmp_path) as ledger:
+        with pytest.raises(LedgerError, match="row 1"):
+            ledger.append("admit", {**body("admit", 0, 0), **admitted})
+        assert [row.kind for row in ledger.rows()] == ["open"]
+        assert ledger.job(JOBS[0]) is None
+        ledger.verify()
