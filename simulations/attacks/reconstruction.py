@@ -2,7 +2,9 @@
 
 The attacker knows the step's inputs, every other user's data, how contributions are made and
 the length of the history; they see one release of one client on the wire, take everybody
-else out, and rank the catalogue by what remains. Each release is made anew by the real apps.
+else out, and rank the catalogue by what remains: alone, or joined to the popularity of items
+among the others, as a rehearsal on other users says is best. Each release is made anew by
+the real apps.
 """
 
 from __future__ import annotations
@@ -22,9 +24,12 @@ from common.errors import Code, DataError
 from simulations.attacks.reconstruction_rank import (
     average_precision,
     chance_average_precision,
+    log_ratios,
+    lone_rows,
     popularity_prior,
     precision,
-    rank_items,
+    rehearsed,
+    search,
 )
 from simulations.attacks.reconstruction_release import Known, observe
 from simulations.dataset import load_dataset
@@ -47,6 +52,7 @@ RELEASE_AND_POPULARITY: Final = "release and popularity"
 POPULARITY: Final = "popularity of the others"
 CHANCE: Final = "chance"
 _BATCH: Final = 25
+_REHEARSED: Final = 50
 _SILENT: Final[Callable[[str], None]] = lambda _: None  # noqa: E731
 
 
@@ -209,8 +215,8 @@ def reconstruct_items(
     for number in range(settings.releases):
         tell(f"release {number + 1}/{settings.releases}")
         known = observe(scenario, dataset, settings.step_index)
-        users = _targets(known.histories, settings.targets, rng)
-        found.append(_attack(known, users))
+        users, others = _chosen(known.histories, settings.targets, rng)
+        found.append(_attack(known, users, others, rng))
         attacked.append(known.histories.lengths[users])
     release, lengths = known.release, np.concatenate(attacked)
     return ReconstructionResult(
@@ -226,38 +232,58 @@ def reconstruct_items(
     )
 
 
-def _targets(histories: Histories, count: int, rng: np.random.Generator) -> Ints:
-    """Some users with events, not with everything; increasing."""
+def _chosen(histories: Histories, count: int, rng: np.random.Generator) -> tuple[Ints, Ints]:
+    """Some users with events, not with everything, and others to rehearse on; increasing."""
     lengths = histories.lengths
     able = np.flatnonzero((lengths > 0) & (lengths < histories.n_items))
-    if len(able) == 0:
-        raise DataError(Code.DATA_EMPTY, "no user with events.", where="reconstruction")
-    chosen = rng.choice(able, size=min(count, len(able)), replace=False)
-    return np.sort(chosen).astype(np.int64)
+    if len(able) < 2:
+        raise DataError(Code.DATA_EMPTY, "no two users with events.", where="reconstruction")
+    mixed = rng.permutation(able).astype(np.int64)
+    targets = min(count, len(able) - 1)
+    return np.sort(mixed[:targets]), np.sort(mixed[targets : targets + _REHEARSED])
 
 
-def _attack(known: Known, users: Ints) -> dict[str, tuple[float, float]]:
+def _attack(
+    known: Known, users: Ints, others: Ints, rng: np.random.Generator
+) -> dict[str, tuple[float, float]]:
     """Mean precision and average precision over `users`, by way of ranking."""
+    lone = lone_rows(known.imagine, known.release.rows, known.release.width)
+    way = _rehearse(known, lone, others, rng) if known.noise_std > 0 else None
     parts = [
-        _attack_some(known, users[start : start + _BATCH]) for start in range(0, len(users), _BATCH)
+        _attack_some(known, lone, users[start : start + _BATCH], way)
+        for start in range(0, len(users), _BATCH)
     ]
-    return {
-        name: tuple(np.concatenate([part[name] for part in parts], axis=1).mean(axis=1).tolist())
+    means = {
+        name: np.concatenate([part[name] for part in parts], axis=1).mean(axis=1)
         for name in parts[0]
     }
+    return {name: (float(mean[0]), float(mean[1])) for name, mean in means.items()}
 
 
-def _attack_some(known: Known, users: Ints) -> dict[str, Floats]:
+def _rehearse(
+    known: Known, lone: Floats, others: Ints, rng: np.random.Generator
+) -> tuple[int, float]:
+    """How to join release and popularity, tried on `others` with noise of the attacker's own."""
+    truth = known.histories.take(others)
+    remains = known.imagine(truth)
+    remains += known.noise_std * rng.standard_normal(remains.shape)
+    prior = popularity_prior(known.histories, others)
+    ratios = log_ratios(remains, truth.lengths, known.imagine, lone, known.noise_std, prior)
+    return rehearsed(ratios, prior, truth)
+
+
+def _attack_some(
+    known: Known, lone: Floats, users: Ints, way: tuple[int, float] | None
+) -> dict[str, Floats]:
     """Precision and average precision of each of `users`, `[2, users]`."""
     truth = known.histories.take(users)
     remains, prior = known.remaining(users), popularity_prior(known.histories, users)
-    rank = {
-        RELEASE: rank_items(remains, truth.lengths, known.imagine, noise_std=known.noise_std),
-        RELEASE_AND_POPULARITY: rank_items(
-            remains, truth.lengths, known.imagine, noise_std=known.noise_std, log_odds=prior
-        ),
-        POPULARITY: prior,
-    }
+    alone, _ = search(remains, truth.lengths, known.imagine, lone)
+    both = alone
+    if way is not None:
+        ratios = log_ratios(remains, truth.lengths, known.imagine, lone, known.noise_std, prior)
+        both = prior + way[1] * ratios[way[0]]
+    rank = {RELEASE: alone, RELEASE_AND_POPULARITY: both, POPULARITY: prior}
     found = {
         name: np.stack([precision(scores, truth), average_precision(scores, truth)])
         for name, scores in rank.items()

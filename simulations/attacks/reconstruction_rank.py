@@ -18,28 +18,25 @@ from common.arrays import Floats, Histories, Ints
 __all__ = [
     "average_precision",
     "chance_average_precision",
+    "log_ratios",
+    "lone_rows",
     "popularity_prior",
     "precision",
-    "rank_items",
+    "rehearsed",
+    "search",
 ]
 
 Imagine: TypeAlias = Callable[[Histories], Floats]
 """Contribution of each imagined user, `[users, items, width]`."""
 
 _TURNS: Final = 8
+_TRUSTS: Final = (0.0, 0.25, 0.5, 1.0)
 _TINY: Final = 1e-300
 _LEAST, _MOST = 1e-4, 0.99
 
 
-def rank_items(
-    remains: Floats,
-    sizes: Ints,
-    imagine: Imagine,
-    *,
-    noise_std: float,
-    log_odds: Floats | None = None,
-) -> Floats:
-    """Scores of all items for each target; the user's own should stand first.
+def search(remains: Floats, sizes: Ints, imagine: Imagine, lone: Floats) -> tuple[Floats, Floats]:
+    """Scores of all items by the release alone; the user's own should stand first.
 
     Two searches start from the item whose lone contribution fits each row, and from the
     strongest direction in what remains; the history that fits better decides.
@@ -48,37 +45,84 @@ def rank_items(
         remains: `[targets, items, width]`, the release less everybody else.
         sizes: `[targets]`, length of each history, known to the attacker.
         imagine: what users with given histories would contribute.
-        noise_std: of each entry of `remains`; 0 for none.
-        log_odds: `[targets, items]`, of each item before the release; None knows nothing.
+        lone: `[items, width]`, by `lone_rows`.
 
     Returns:
-        `[targets, items]`.
+        Scores `[targets, items]`, and the mean strength of the history found, `[targets]`.
     """
-    starts = (_by_lone_items(remains, imagine), _by_direction(remains))
     best = np.full(len(remains), -np.inf)
-    chosen = np.zeros(remains.shape[:2])
-    for scores in starts:
+    chosen, strength = np.zeros(remains.shape[:2]), np.zeros(len(remains))
+    for scores in (np.einsum("tiw,iw->ti", remains, lone), _by_direction(remains)):
         for _ in range(_TURNS):
             guess = _largest(scores, sizes)
             imagined = imagine(guess)
             fit = np.einsum("tiw,tiw->t", 2 * remains - imagined, imagined)
-            scores = _against(remains, imagined, guess, noise_std, log_odds)
+            scores, mean = _against(remains, imagined, guess)
             better = fit > best
-            best[better], chosen[better] = fit[better], scores[better]
-    return chosen
+            best[better] = fit[better]
+            chosen[better], strength[better] = scores[better], mean[better]
+    return chosen, strength
 
 
-def _by_lone_items(remains: Floats, imagine: Imagine) -> Floats:
-    """How well each row looks like that of a user with this one item, `[targets, items]`."""
-    items = remains.shape[1]
-    rows = np.zeros(remains.shape[1:])
+def log_ratios(
+    remains: Floats,
+    sizes: Ints,
+    imagine: Imagine,
+    lone: Floats,
+    noise_std: float,
+    log_odds: Floats,
+) -> Floats:
+    """Log likelihood ratio of every item, along each of two directions.
+
+    An item's row has strength a or 0 along the user's direction, under noise: the ratio is
+    (a s - a²/2)/σ². The direction is that of the history that was searched for, or that of
+    the history that was likeliest before the release.
+
+    Args:
+        remains: `[targets, items, width]`.
+        sizes: `[targets]`.
+        imagine: what users with given histories would contribute.
+        lone: `[items, width]`, by `lone_rows`.
+        noise_std: σ, above 0.
+        log_odds: `[targets, items]`, of each item before the release.
+
+    Returns:
+        `[2, targets, items]`.
+    """
+    guess = _largest(log_odds, sizes)
+    found = (search(remains, sizes, imagine, lone), _against(remains, imagine(guess), guess))
+    return np.stack([mean[:, None] * scores / noise_std**2 for scores, mean in found])
+
+
+def rehearsed(ratios: Floats, log_odds: Floats, truth: Histories) -> tuple[int, float]:
+    """Which direction and how much trust in it found most where the truth is known.
+
+    An attacker rehearses on other users with noise of their own making: a direction that was
+    searched for fits the noise too, and ratios along it promise too much.
+
+    Returns:
+        Position in `ratios`, and what it is multiplied by; 0 where a release of that kind is
+        of no use.
+    """
+    found = [
+        (float(average_precision(log_odds + trust * ratios[way], truth).mean()), -trust, way)
+        for way in range(len(ratios))
+        for trust in _TRUSTS
+    ]
+    _, trust, way = max(found)
+    return way, -trust
+
+
+def lone_rows(imagine: Imagine, items: int, width: int) -> Floats:
+    """The row of each item for a user who has nothing else, norm 1, `[items, width]`."""
+    rows = np.zeros((items, width))
     for start in range(0, items, 64):
         lone = np.arange(start, min(start + 64, items), dtype=np.int64)
         indptr = np.arange(len(lone) + 1, dtype=np.int64)
         made = imagine(Histories(indptr, lone, np.ones(len(lone)), items))
         rows[lone] = made[np.arange(len(lone)), lone]
     rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), _TINY)
-    return np.asarray(np.einsum("tiw,iw->ti", remains, rows), dtype=np.float64)
+    return rows
 
 
 def _by_direction(remains: Floats) -> Floats:
@@ -94,28 +138,21 @@ def _direction(matrices: Floats) -> Floats:
     return np.asarray(np.linalg.eigh(gram)[1][:, :, -1], dtype=np.float64)
 
 
-def _against(
-    remains: Floats,
-    imagined: Floats,
-    guess: Histories,
-    noise_std: float,
-    log_odds: Floats | None,
-) -> Floats:
-    """Scores of items along the direction of an imagined contribution.
-
-    An item's row has strength a or 0 along it, under noise: its log likelihood ratio is
-    (a s - a²/2)/σ², with a the mean strength of the imagined history.
-    """
+def _against(remains: Floats, imagined: Floats, guess: Histories) -> tuple[Floats, Floats]:
+    """Rows along the direction of an imagined contribution, and its mean strength there."""
     direction = _direction(imagined)
     strength = np.einsum("tiw,tw->ti", imagined, direction)
+    mean = _summed(strength, guess) / np.maximum(guess.lengths, 1)
+    sign = np.where(mean < 0, -1.0, 1.0)
+    scores = np.einsum("tiw,tw->ti", remains, direction) * sign[:, None]
+    return np.asarray(scores, dtype=np.float64), np.abs(mean)
+
+
+def _summed(values: Floats, guess: Histories) -> Floats:
+    """Values of the guessed items, added up for each target, `[targets]`."""
     owner = guess.user_of_event
-    sums = np.bincount(owner, strength[owner, guess.items], minlength=guess.n_users)
-    mean = sums / np.maximum(guess.lengths, 1)
-    scores = np.einsum("tiw,tw->ti", remains, direction)
-    if log_odds is None or noise_std == 0:
-        return np.asarray(scores * np.where(mean < 0, -1.0, 1.0)[:, None], dtype=np.float64)
-    ratio = mean[:, None] * scores / noise_std**2
-    return np.asarray(log_odds + ratio, dtype=np.float64)
+    chosen = values[owner, guess.items]
+    return np.asarray(np.bincount(owner, chosen, minlength=guess.n_users), dtype=np.float64)
 
 
 def popularity_prior(histories: Histories, users: Ints) -> Floats:

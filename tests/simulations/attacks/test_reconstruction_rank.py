@@ -14,9 +14,12 @@ from common.arrays import Histories
 from simulations.attacks.reconstruction_rank import (
     average_precision,
     chance_average_precision,
+    log_ratios,
+    lone_rows,
     popularity_prior,
     precision,
-    rank_items,
+    rehearsed,
+    search,
 )
 
 ITEMS, WIDTH = 40, 6
@@ -90,14 +93,16 @@ def game():
 
 def test_without_noise_every_item_is_found(game):
     _, truth, imagine, remains = game
-    scores = rank_items(remains, truth.lengths, imagine, noise_std=0.0)
+    scores, _ = search(remains, truth.lengths, imagine, lone_rows(imagine, ITEMS, WIDTH))
     assert precision(scores, truth).mean() == 1.0
 
 
 def test_without_anything_of_the_user_it_is_chance(game):
     rng, truth, imagine, remains = game
     noise = rng.normal(size=remains.shape)
-    found = precision(rank_items(noise, truth.lengths, imagine, noise_std=1.0), truth)
+    found = precision(
+        search(noise, truth.lengths, imagine, lone_rows(imagine, ITEMS, WIDTH))[0], truth
+    )
     assert abs(found.mean() - 6 / ITEMS) < 6 * math.sqrt(6 / ITEMS / (6 * 60))
 
 
@@ -106,7 +111,10 @@ def test_less_noise_shows_more(game):
     noise = rng.normal(size=remains.shape)
     found = [
         precision(
-            rank_items(remains + s * noise, truth.lengths, imagine, noise_std=s), truth
+            search(remains + s * noise, truth.lengths, imagine, lone_rows(imagine, ITEMS, WIDTH))[
+                0
+            ],
+            truth,
         ).mean()
         for s in (0.01, 0.1, 0.3, 3.0)
     ]
@@ -115,19 +123,37 @@ def test_less_noise_shows_more(game):
     assert found[1] > 0.6
 
 
-def test_what_is_known_before_is_used_and_not_trusted_too_far(game):
-    """A Gaussian hint, as log odds: with a clear release both beat each, else the hint stays."""
+@pytest.mark.parametrize(("noise_std", "gain"), [(0.15, 0.1), (20.0, -0.04)])
+def test_what_is_known_before_helps_and_a_useless_release_does_not_harm(game, noise_std, gain):
+    """A Gaussian hint, as log odds; half of the users are rehearsed on, the others attacked."""
     rng, truth, imagine, remains = game
     hint = rng.normal(size=(60, ITEMS))
     hint[truth.user_of_event, truth.items] += 1.0
     log_odds = hint - 0.5 + math.log(6 / (ITEMS - 6))
-    before = precision(log_odds, truth).mean()
-    for noise_std, least in ((0.2, before + 0.1), (5.0, before - 0.08)):
-        heard = remains + noise_std * rng.normal(size=remains.shape)
-        both = rank_items(heard, truth.lengths, imagine, noise_std=noise_std, log_odds=log_odds)
-        alone = rank_items(heard, truth.lengths, imagine, noise_std=noise_std)
-        assert precision(both, truth).mean() > least
-        assert precision(both, truth).mean() > precision(alone, truth).mean()
+    heard = remains + noise_std * rng.normal(size=remains.shape)
+    ratios = log_ratios(
+        heard, truth.lengths, imagine, lone_rows(imagine, ITEMS, WIDTH), noise_std, log_odds
+    )
+    halves = np.arange(30), np.arange(30, 60)
+    way, trust = rehearsed(ratios[:, :30], log_odds[:30], truth.take(halves[0]))
+    other = truth.take(halves[1])
+    before = precision(log_odds[30:], other).mean()
+    both = precision((log_odds + trust * ratios[way])[30:], other).mean()
+    alone = precision(
+        search(heard, truth.lengths, imagine, lone_rows(imagine, ITEMS, WIDTH))[0][30:], other
+    ).mean()
+    assert both >= before + gain
+    assert both > alone
+
+
+def test_a_rehearsal_trusts_what_tells_and_nothing_else():
+    rng = np.random.default_rng(4)
+    truth = histories([sorted(rng.choice(ITEMS, 6, replace=False).tolist()) for _ in range(50)])
+    telling = rng.normal(size=(50, ITEMS))
+    telling[truth.user_of_event, truth.items] += 3.0
+    log_odds = rng.normal(size=(50, ITEMS))
+    assert rehearsed(np.stack([-telling, telling]), log_odds, truth) == (1, 1.0)
+    assert rehearsed(np.stack([-telling, -telling]), log_odds, truth)[1] == 0.0
 
 
 def test_the_sign_of_strengths_does_not_matter(game):
@@ -137,5 +163,6 @@ def test_the_sign_of_strengths_does_not_matter(game):
     def pulling(guessed: Histories) -> np.ndarray:
         return -imagine(guessed)
 
-    scores = rank_items(-remains, truth.lengths, pulling, noise_std=0.0)
+    scores, strength = search(-remains, truth.lengths, pulling, lone_rows(pulling, ITEMS, WIDTH))
+    assert (strength > 0).all()
     assert precision(scores, truth).mean() == 1.0
