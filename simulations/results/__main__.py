@@ -11,6 +11,8 @@ from pathlib import Path
 from simulations.results.accuracy import CASES, run_accuracy
 from simulations.results.federation import run_federation
 from simulations.results.joining import run_demo, run_regions, run_shops
+from simulations.results.membership import run_membership
+from simulations.results.reconstruction import run_reconstruction
 
 Study = Callable[[Path, Path, Sequence[int], Callable[[str], None]], None]
 
@@ -18,6 +20,8 @@ STUDIES: dict[str, Study] = {
     **{solver: partial(run_accuracy, solver) for solver in CASES},
     "demo": run_demo,
     "federation": run_federation,
+    "membership": run_membership,
+    "reconstruction": run_reconstruction,
     "shops": run_shops,
     "retail": run_regions,
 }
