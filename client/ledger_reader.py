@@ -65,6 +65,11 @@ class LedgerReader:
             raise broken_file("the signed head is missing", self._path)
         return self._head(found[0])
 
+    def day(self, today: date) -> date:
+        """The day that counts: `today`, or that of the last row where a clock was set back."""
+        last = self._last()
+        return today if last is None else max(today, date.fromisoformat(last.time[:10]))
+
     def rows(self, kind: Kind | None = None) -> list[Row]:
         """All rows in order, or those of one kind."""
         where = "" if kind is None else " WHERE kind = ?"

@@ -46,11 +46,15 @@ def policy_for(job: Job, lifetime_epsilon: float | None = None) -> Policy:
 def policy_toml(policy: Policy) -> str:
     """What `policy.toml` says: `policy`, without what has its default value."""
     values = policy.model_dump(mode="json", exclude_defaults=True)
-    tables = {key: values.pop(key) for key in list(values) if isinstance(values[key], dict)}
-    lines = [f"{key} = {json.dumps(value)}" for key, value in values.items()]
-    for name, table in tables.items():
-        lines += ["", f"[{name}]", *(f"{key} = {json.dumps(v)}" for key, v in table.items())]
-    return "\n".join(lines) + "\n"
+    return "".join(f"{key} = {_toml(value)}\n" for key, value in values.items())
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{key} = {_toml(part)}' for key, part in value.items())} }}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    return json.dumps(value)
 
 
 def _cap(job: Job, lifetime_epsilon: float | None) -> Cap:

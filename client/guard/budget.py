@@ -101,16 +101,16 @@ class Budget:
         Args:
             ledger: whose reservations and pledges.
             policy: whose caps.
-            today: last day (UTC) of the periods.
+            today: last day (UTC) of the periods, unless the ledger's last row is later.
 
         Raises:
             LedgerError: `ledger-broken`, an event cannot be read.
         """
-        pledged = ledger.pledged()
+        day, pledged = ledger.day(today), ledger.pledged()
         return cls(
             policy,
             tuple(
-                Window(policy.filter(period), period, _reserved(ledger, period, today) + pledged)
+                Window(policy.filter(period), period, _reserved(ledger, period, day) + pledged)
                 for period in (None, *policy.periods)
             ),
         )
@@ -148,10 +148,10 @@ class Budget:
                 raise _exceeded(was, window, self.policy)
 
 
-def _reserved(ledger: LedgerStore, period: Period | None, today: date) -> Counter[str]:
+def _reserved(ledger: LedgerStore, period: Period | None, day: date) -> Counter[str]:
     if period is None:
         return ledger.reserved()
-    return ledger.reserved(since=today - timedelta(days=period.days - 1))
+    return ledger.reserved(since=day - timedelta(days=period.days - 1))
 
 
 def _exceeded(was: Window, window: Window, policy: Policy) -> BudgetError:

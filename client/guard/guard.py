@@ -232,7 +232,7 @@ class Guard:
         """
         with self._ledger.transaction():
             check_halted(self._ledger)
-            before = self._budget(datetime.now(UTC).date())
+            before = Budget.read(self._ledger, self._policy, datetime.now(UTC).date())
             admit(self._ledger, schedule, self._snapshot())
             body = {
                 "job_id": key.job_id,
@@ -243,11 +243,10 @@ class Guard:
             }
             row = self._ledger.append("reserve", body)
             if schedule.plan.mode != "none":
-                self._budget(date.fromisoformat(row.time[:10])).hold(before)
+                Budget.read(self._ledger, self._policy, date.fromisoformat(row.time[:10])).hold(
+                    before
+                )
         return row.seq
-
-    def _budget(self, today: date) -> Budget:
-        return Budget.read(self._ledger, self._policy, today)
 
     def _snapshot(self) -> str:
         """The data as a row may name them: a plain hash would confirm a guess at the log."""

@@ -158,11 +158,13 @@ def test_a_clock_that_goes_back_renews_nothing(ledger: LedgerStore, clock: Clock
     clock.today = TODAY + timedelta(days=30)
     reserve(ledger, events_of(plan_of(0.9, steps=1))[0])
     clock.today = TODAY
-    ledger.append("refuse", {"job_id": "", "step": -1, "code": "x", "detail": ""})
-    row = ledger.rows()[-1]
-    assert row.time.startswith((TODAY + timedelta(days=30)).isoformat())
-    found = Budget.read(ledger, policy(4.0, (7, 1.0)), date.fromisoformat(row.time[:10]))
-    assert found.windows[1].events == found.windows[0].events
+    reserve(ledger, events_of(plan_of(0.2, steps=1))[0], step=1)
+    assert ledger.rows()[-1].time.startswith((TODAY + timedelta(days=30)).isoformat())
+    assert ledger.day(TODAY) == TODAY + timedelta(days=30)
+    for today, counted in ((TODAY, 2), (TODAY + timedelta(days=36), 2), (date.max, 0)):
+        lifetime, week = Budget.read(ledger, policy(4.0, (7, 1.0)), today).windows
+        assert sum(lifetime.events.values()) == 2
+        assert sum(week.events.values()) == counted
 
 
 def test_the_lifetime_is_told_before_a_period(ledger: LedgerStore) -> None:
