@@ -1,6 +1,6 @@
 """Run by `test_crashes.py`: a client that kills itself at a given point, in a forked child.
 
-Usage: crash_child.py CLIENT_FOLDER JOB_JSON STEP. One line of JSON for each point: its name,
+Usage: crash_child.py RUN CLIENT_FOLDER JOB_JSON STEP. One line of JSON for each point: its name,
 whether the child died there, and the ledger and reply that were found afterwards. Every point
 starts from a fresh copy of the folder, so that this process imports only once.
 """
@@ -30,10 +30,10 @@ from client.app import make_app
 from client.ledger_store import Key, LedgerStore
 from client.store import ClientStore
 from common.job import Job
-from common.privacy.ledger import verify
 from common.privacy.mechanisms import GaussianSum
 from common.protocol import STEP, Reply, Task
 from common.schedule import Schedule, schedule_of
+from server.keys import server_key
 
 
 def die() -> None:
@@ -128,27 +128,28 @@ def kinds(folder: Path) -> list[str]:
     settings = store.settings
     with LedgerStore.open(store.ledger_path, settings.name, settings.dataset_id) as ledger:
         rows = ledger.rows()
-    verify(rows)
+        ledger.verify()
     return [row.kind for row in rows]
 
 
-def committed(folder: Path, task: Task) -> str | None:
-    """Digest of the bytes in the ledger as they stand, None if there are none."""
+def committed(folder: Path, task: Task) -> bool:
+    """Whether the ledger holds bytes for the task."""
     store = ClientStore.open(folder)
     settings = store.settings
     with LedgerStore.open(store.ledger_path, settings.name, settings.dataset_id) as ledger:
-        return None if ledger.find(Key(task.job.job_id, task.step, 0)) is None else "committed"
+        return ledger.find(Key(task.job.job_id, task.step, 0)) is not None
 
 
 def main() -> None:
-    folder, job, step = Path(sys.argv[1]), Job.model_validate_json(sys.argv[2]), int(sys.argv[3])
+    run, folder, step = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[4])
+    job = Job.model_validate_json(sys.argv[3])
     specs = schedule_of(job).steps[step].inputs
     inputs = {
         name: np.full(spec.shape, 0.5, np.float32) if len(spec.shape) == 1
         else np.eye(*spec.shape, dtype=np.float32)
         for name, spec in specs.items()
     }  # fmt: skip
-    task = Task(job, step, inputs)
+    task = Task(job, step, inputs).signed(server_key(run))
     for name, arm in points():
         copy, sent = folder.with_name(f"{folder.name}-copy"), folder.with_name("sent.txt")
         shutil.copytree(folder, copy)
@@ -159,7 +160,7 @@ def main() -> None:
             "died": died,
             "sent": sent.read_text() if sent.exists() else None,
             "after": kinds(copy),
-            "committed": committed(copy, task) is not None,
+            "committed": committed(copy, task),
         }
         retry, again = ask(copy, task), ask(copy, task)
         found |= {

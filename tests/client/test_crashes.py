@@ -20,10 +20,11 @@ def reports(
     request: Any, prepare_run: Callable[..., Any], open_shop: Callable[..., Any]
 ) -> dict[str, dict[str, Any]]:
     """What the child found at every point, with noise from the system."""
-    shop = open_shop(prepare_run(fixed_noise=False))
+    run = prepare_run(fixed_noise=False)
+    shop = open_shop(run)
     if request.param:
         shop.ask(shop.task(0))
-    command = [sys.executable, str(CHILD), str(shop.folder)]
+    command = [sys.executable, str(CHILD), str(run.path), str(shop.folder)]
     done = subprocess.run(
         [*command, shop.job.model_dump_json(), str(request.param)],
         cwd=ROOT,
