@@ -4,7 +4,17 @@ from hypothesis import strategies as st
 
 from common.errors import Code, LedgerError
 from common.privacy.events import GaussianSumEvent, NoPrivacyEvent
-from common.privacy.ledger import charges, next_row, open_row, verify
+from common.privacy.ledger import (
+    KINDS,
+    Row,
+    charges,
+    next_row,
+    open_row,
+    read_text,
+    row_hash,
+    row_text,
+    verify,
+)
 
 TIME = "2026-01-01T00:00:00.000+00:00"
 EVENT = GaussianSumEvent(
@@ -103,6 +113,90 @@ def test_spending_what_was_not_reserved_or_twice_is_named():
     for reservation in (2, 5, 77):
         more = [*rows, next_row(rows[-1], "spend", {"reservation": reservation}, TIME)]
         assert broken_at(more) == 6
+
+
+def test_time_that_goes_back_is_named_and_never_written():
+    rows = ledger()
+    earlier = next_row(rows[-1], "refuse", {}, "2025-12-31T23:59:59.999+00:00")
+    assert earlier.time == TIME
+    first, last = rows[0], rows[-1].model_copy(update={"time": "2025"})
+    forged = next_row(last, "refuse", {}, "2025-12-31T23:59:59.999+00:00")
+    assert forged.time < first.time
+    assert broken_at([*rows, forged]) == 6
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS - {"open"}))
+def test_after_a_halt_nothing_is_answered(kind):
+    rows = ledger()
+    rows.append(next_row(rows[-1], "halt", {"seq": 9, "hash": "00", "server": "s"}, TIME))
+    rows.append(next_row(rows[-1], kind, {"reservation": 4}, TIME))
+    if kind in {"admit", "reserve", "spend"}:
+        assert broken_at(rows) == 7
+    else:
+        verify(rows)
+
+
+@pytest.mark.parametrize("position", range(6))
+def test_a_row_has_one_spelling(position):
+    row = ledger()[position]
+    text = row_text(row)
+    plain = read_text(text)
+    assert plain.intact
+    assert Row.model_validate_json(text) == row
+    assert plain[:-1] == tuple(getattr(row, name) for name in plain._fields[:-1])
+    for other in (
+        f" {text}",
+        f"{text} ",
+        text.replace(",", ", ", 1),
+        text.replace('{"body"', '{"seq":0,"body"', 1),
+        text.replace(f'"kind":"{row.kind}"', '"kind":"other"'),
+        text.replace(f'"seq":{position}', f'"seq":{position}.0'),
+        text.replace(f'"seq":{position}', '"seq":-0'),
+        text.replace(f'"seq":{position},', ""),
+        text.replace('"prev"', '"more":1,"prev"'),
+        row.model_dump_json(),
+        f"[{text}]",
+        "null",
+        "",
+    ):
+        with pytest.raises(ValueError, match=r"."):
+            read_text(other)
+
+
+@given(
+    st.dictionaries(
+        st.text(max_size=5), st.none() | st.booleans() | st.integers() | st.text(max_size=9)
+        | st.floats(allow_nan=False, allow_infinity=False) | st.lists(st.floats(0, 1), max_size=3),
+        max_size=5,
+    )
+)  # fmt: skip
+def test_whatever_a_body_holds_is_read_back_as_it_was(body):
+    row = next_row(ledger()[-1], "refuse", body, TIME)
+    plain = read_text(row_text(row))
+    assert plain.intact
+    assert plain.body == row.body
+    assert row_hash(row) == row.hash
+
+
+@given(st.data())
+def test_a_text_that_was_changed_is_not_intact_or_not_read(data):
+    row = ledger()[data.draw(st.integers(0, 5))]
+    text = row_text(row)
+    at = data.draw(st.integers(0, len(text) - 1))
+    changed = (
+        text[:at] + data.draw(st.characters(min_codepoint=32, max_codepoint=126)) + text[at + 1 :]
+    )
+    try:
+        plain = read_text(changed)
+    except ValueError:
+        return
+    assert plain.intact is (changed == text)
+
+
+def test_a_lone_surrogate_is_kept():
+    """What a server sent may hold one; Python can write it and most readers refuse it."""
+    row = next_row(ledger()[-1], "refuse", {"detail": "\ud800"}, TIME)
+    assert read_text(row_text(row)).body == {"detail": "\ud800"}
 
 
 def test_the_chain_is_bound_to_client_and_data():
