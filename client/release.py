@@ -7,6 +7,7 @@ Guarantee:
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
@@ -88,6 +89,7 @@ def answer_hello(
     return Message(hello.to_records(), reply_to=task)
 
 
+@functools.cache
 def _version() -> str:
     try:
         return version("hushrec")
