@@ -17,7 +17,7 @@ def sampled_gaussian_rdp(sigma: float, rate: float, order: int) -> float:
 
     log(Σ_k C(α,k) (1-q)^(α-k) q^k exp((k²-k)/2σ²)) / (α-1) (Mironov, Talwar, Zhang 2019,
     section 3.3). The binomial terms alone add up to 1, so that the sum is 1 and something;
-    the something is computed by itself, or a small rate would be lost in rounding.
+    the something is computed by itself: a small rate keeps its digits, no cost is below 0.
     """
     if rate >= 1:
         return order / (2 * sigma**2)

@@ -72,10 +72,8 @@ def _repeats(reserved: Sequence[Row]) -> bool:
 def _cost(chosen: Filter, text: str) -> Cost:
     try:
         values = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         values = None
     if not isinstance(values, dict):
-        raise LedgerError(
-            Code.LEDGER_BROKEN, "an event is not a JSON object.", where="ledger"
-        ) from None
+        raise LedgerError(Code.LEDGER_BROKEN, "an event is not a JSON object.", where="ledger")
     return chosen.cost(read_event(values))
