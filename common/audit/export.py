@@ -49,7 +49,7 @@ class Header(Settings):
     """What the file is."""
     public_key: PublicKey
     """The ledger's key, as its first row names it."""
-    version: Literal[1] = 1
+    version: int = Field(default=1, ge=1, le=1)
     """Of the form of the file."""
 
 

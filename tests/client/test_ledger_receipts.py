@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from client.ledger_store import Key, LedgerStore
+from common.audit.export import read_export
+from common.audit.verify import verify_export
 from common.errors import Code, HushRecError
 from common.privacy.heads import Receipt, SignedHead
 from common.privacy.signing import SigningKey
@@ -162,3 +164,21 @@ def test_a_receipt_table_that_was_changed_is_found(tmp_path: Path, damage: str) 
         ledger._connection.execute("DROP TRIGGER receipt_stays")
         ledger._connection.execute(f"UPDATE receipt SET {damage}")
         assert refused(ledger.verify) is Code.LEDGER_BROKEN
+
+
+def test_what_is_exported_is_shown_up_to_the_last_receipt(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        ledger.append("reserve", {"job_id": "j", "step": 0, "event": {"kind": "x"}})
+        ledger.add_receipt(seen(grown(ledger, 3)))
+        grown(ledger)
+        head = ledger.export(tmp_path / "ledger.jsonl")
+        assert head == ledger.signed_head()
+        key = ledger.public_key
+    export = read_export(tmp_path / "ledger.jsonl")
+    verdict = verify_export(export, client_key=key, server_keys=[SERVER.public], seen=head)
+    assert verdict.consistent
+    assert (verdict.rows, verdict.receipts, verdict.shown_up_to) == (6, 1, 5)
+    with opened(tmp_path) as ledger:
+        assert [row[:-1] for row in export.rows] == [
+            tuple(getattr(row, name) for name in type(row).model_fields) for row in ledger.rows()
+        ]
