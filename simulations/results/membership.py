@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -30,7 +31,8 @@ CASES: Final[Sequence[dict[str, Any]]] = (
     *({"epsilon": e, "data": MOVIELENS} for e in _EPSILONS),
     *({"epsilon": e, "users": 4_000} for e in (None, 8.0)),
     *({"epsilon": e, "solver": "popularity"} for e in (None, 8.0, 1.0)),
-    *({"epsilon": e, "solver": "dpsgd", "shadows": 23} for e in (None, 8.0, 1.0)),
+    *({"epsilon": e, "users": 400} for e in (None, 8.0, 1.0)),
+    *({"epsilon": e, "users": 400, "solver": "dpsgd", "shadows": 23} for e in (None, 8.0, 1.0)),
     {"epsilon": None, "solver": "ials", "settings": {"embedding_dim": 32}, "shadows": 23},
 )
 """Settings of each attack beside the defaults."""
@@ -137,17 +139,19 @@ def _rates(groups: Mapping[tuple[Any, ...], Sequence[MembershipResult]]) -> pd.D
     for key, results in groups.items():
         line: dict[str, Any] = dict(zip(_BY, key, strict=True))
         for limit in LIMITS:
-            points = [result.curves[LIKELIHOOD_RATIO].at(limit) for result in results]
-            found = [point for point in points if point is not None]
-            pooled = Proportion(sum(p.tpr.hits for p in found), sum(p.tpr.of for p in found))
-            low, high = pooled.interval
-            allowed = [result.allowed(p) for result, p in zip(results, found, strict=True)]
-            line[f"TPR at FPR {limit:.1%}"] = f"{pooled.rate:.4f} ({low:.4f} to {high:.4f})"
-            most = [value for value in allowed if value is not None]
-            line[f"allowed at {limit:.1%}"] = max(most) if most else None
+            line[f"TPR at FPR {limit:.1%}"], line[f"allowed at {limit:.1%}"] = _rate(results, limit)
         lines.append(line)
-    table = pd.DataFrame(lines)
-    for limit in LIMITS:
-        name = f"allowed at {limit:.1%}"
-        table[name] = table[name].astype("float64")
-    return table
+    return pd.DataFrame(lines)
+
+
+def _rate(results: Sequence[MembershipResult], limit: float) -> tuple[str, float]:
+    """The rate with its interval in words, and what is allowed, nan where nothing is said."""
+    points = [(result, result.curves[LIKELIHOOD_RATIO].at(limit)) for result in results]
+    found = [(result, point) for result, point in points if point is not None]
+    if not found:
+        return "too few others", math.nan
+    pooled = Proportion(sum(p.tpr.hits for _, p in found), sum(p.tpr.of for _, p in found))
+    low, high = pooled.interval
+    allowed = [result.allowed(point) for result, point in found]
+    words = f"{pooled.rate:.4f} ({low:.4f} to {high:.4f})"
+    return words, max((value for value in allowed if value is not None), default=math.nan)
