@@ -1,0 +1,266 @@
+"""Many-run audit, white box: the real mechanism again and again on two neighbours.
+
+One draw is one step of a real plan, or all of them: a fresh mechanism for each planned
+release, as a client makes it, sums the users' contributions, and the log-likelihood ratio of
+what it released is the statistic. The neighbours differ by one user of the worst kind: on
+each of a few rows as much as a whole clip, so that a mechanism that clips events instead of
+users lets twice a clip through. Rows and columns are as few as that needs; σ, clip, sampler
+and sampling rate are the plan's.
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, Literal, TypeAlias
+
+import numpy as np
+from pydantic import Field
+
+from common.arrays import Floats, Ints
+from common.errors import Code, ConfigError
+from common.privacy.accounting import epsilon as epsilon_of_events
+from common.privacy.contributions import SparseRows
+from common.privacy.events import GaussianSumEvent, event_of
+from common.privacy.mechanisms import GaussianSum, SumMechanism
+from common.privacy.plan import PrivacyPlan, Release
+from common.privacy.stream import NoiseSource
+from common.schedule import schedule_of
+from simulations.attacks.error_rates import SplitBound, many_run_ceiling, split_bound
+from simulations.attacks.shadow import ShadowSettings
+
+__all__ = [
+    "ManyRunResult",
+    "ManyRunSettings",
+    "MechanismMaker",
+    "audit_many_run",
+    "draw_ratios",
+    "weakened",
+]
+
+MechanismMaker: TypeAlias = Callable[[Release, NoiseSource], SumMechanism]
+"""Makes the mechanism of a release; must be picklable to run in several processes."""
+
+ROWS: Final = 4
+"""Rows that the canary touches, each with a whole clip."""
+_CANARY: Final = 1
+_CHUNK: Final = 1_000
+
+
+class ManyRunSettings(ShadowSettings):
+    """One audit."""
+
+    runs: int = Field(default=100_000, ge=4)
+    """Draws on each neighbour; half of them choose the threshold."""
+    part: Literal["step", "plan"] = "step"
+    """One sum, the dearest of the plan, or all sums of the plan as one draw."""
+    noise_share: float = Field(default=1.0, gt=0, le=1)
+    """Share of the planned noise that the mechanism really gets: below 1 it is broken on
+    purpose, to see whether the audit notices."""
+    processes: int = Field(default=1, ge=1, le=256)
+    """Processes that draw."""
+
+
+@dataclass(frozen=True)
+class ManyRunResult:
+    """What was found beside what was promised.
+
+    Attributes:
+        settings: what was audited.
+        sums: noisy sums in one draw.
+        epsilon: promised for them at the settings' δ, by the accountant that reports.
+        mu: promised under Gaussian DP, None where users are sampled.
+        bound: what the draws show.
+        ceiling: the ε that draws without one error would show.
+    """
+
+    settings: ManyRunSettings
+    sums: int
+    epsilon: float
+    mu: float | None
+    bound: SplitBound
+    ceiling: float
+
+    @property
+    def broken(self) -> bool:
+        """Whether a bound contradicts the promise, at the settings' confidence."""
+        beyond_mu = self.mu is not None and self.bound.mu > self.mu
+        return self.bound.epsilon > self.epsilon or beyond_mu
+
+    def to_json(self) -> dict[str, Any]:
+        """All figures, for a page or a machine."""
+        gaussian = None if self.mu is None else self.bound.gaussian_epsilon
+        return {
+            "attack": "many-run",
+            "settings": self.settings.model_dump(mode="json"),
+            "sums": self.sums,
+            "promised_epsilon": self.epsilon,
+            "promised_mu": self.mu,
+            "delta": self.settings.delta,
+            "confidence": self.settings.confidence,
+            "epsilon_bound": self.bound.epsilon,
+            "mu_bound": None if self.mu is None else self.bound.mu,
+            "gaussian_epsilon_bound": gaussian,
+            "ceiling": self.ceiling,
+            "judged_runs": self.bound.runs,
+            "broken": self.broken,
+        }
+
+
+def weakened(share: float) -> MechanismMaker:
+    """The real mechanism with `share` of the planned noise: what an audit must catch."""
+    return partial(_with_noise, share)
+
+
+def _with_noise(share: float, release: Release, noise: NoiseSource) -> SumMechanism:
+    multiplier = release.noise_multiplier * share
+    return GaussianSum(release.model_copy(update={"noise_multiplier": multiplier}), noise)
+
+
+def audit_many_run(
+    settings: ManyRunSettings,
+    make: MechanismMaker | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> ManyRunResult:
+    """Audit the mechanism of a solver's real plan.
+
+    Args:
+        settings: plan, runs, confidence.
+        make: the mechanism; None for the real one, with `noise_share` of its noise.
+        tell: is told how far it is.
+
+    Raises:
+        ConfigError: `plan-mode`, there is no promise to audit.
+        HushRecError: no such solver, or no plan.
+    """
+    if settings.epsilon is None:
+        raise ConfigError(
+            Code.PLAN_MODE,
+            "mode `none` makes no noise.",
+            where="epsilon",
+            remedy="Give the ε of a plan to audit.",
+        )
+    releases = _audited(settings)
+    events = [event_of(release) for release in releases]
+    maker = make if make is not None else weakened(settings.noise_share)
+    without, having = (
+        _all_draws(settings, releases, maker, tell, member=member) for member in (False, True)
+    )
+    return ManyRunResult(
+        settings=settings,
+        sums=sum(release.steps for release in releases),
+        epsilon=epsilon_of_events(events, settings.delta),
+        mu=_mu_of([event for event in events if isinstance(event, GaussianSumEvent)]),
+        bound=split_bound(without, having, settings.delta, settings.confidence),
+        ceiling=many_run_ceiling(
+            settings.runs - settings.runs // 2, settings.confidence, settings.delta
+        ),
+    )
+
+
+def draw_ratios(
+    releases: Sequence[Release],
+    make: MechanismMaker,
+    noise: NoiseSource,
+    runs: int,
+    *,
+    member: bool,
+) -> Floats:
+    """Log-likelihood ratio of each of `runs` draws, for the canary being in, `[runs]`.
+
+    Args:
+        releases: of one draw, each of `[ROWS, 1]`.
+        make: makes a fresh mechanism for each release of each draw.
+        noise: what mechanisms spawn their streams from.
+        runs: how many draws.
+        member: whether the canary is in.
+    """
+    ratios = np.zeros(runs)
+    for run in range(runs):
+        ratios[run] = math.fsum(_ratio(r, make(r, noise), member=member) for r in releases)
+    return ratios
+
+
+def _ratio(release: Release, mechanism: SumMechanism, *, member: bool) -> float:
+    """The sum of the log-likelihood ratios of all sums of a release."""
+    deviation, rate = release.noise_multiplier, release.sampling_rate
+    total = 0.0
+    for _ in range(release.steps):
+        users = mechanism.sample(_CANARY + member)
+        values = mechanism.sum([_contributions(release.clip_norm, users)])
+        projected = float(values.sum()) / (math.sqrt(ROWS) * release.clip_norm)
+        ratio = (projected - 0.5) / deviation**2
+        total += ratio if rate >= 1 else math.log1p(rate * math.expm1(ratio))
+    return total
+
+
+def _contributions(clip_norm: float, users: Ints) -> SparseRows:
+    """User 0, whom both neighbours have, is orthogonal to user 1, the canary."""
+    signs = np.where(np.arange(ROWS) % 2, -1.0, 1.0)
+    values = [np.ones(ROWS) if user == _CANARY else signs for user in users]
+    flat = np.concatenate(values) if values else np.zeros(0)
+    rows = np.tile(np.arange(ROWS), len(users))
+    return SparseRows(users, np.arange(len(users) + 1) * ROWS, rows, clip_norm * flat[:, None])
+
+
+def _audited(settings: ManyRunSettings) -> tuple[Release, ...]:
+    """The releases of one draw: the plan's noise on a few rows."""
+    plan: PrivacyPlan = schedule_of(settings.job(settings.dataset())).plan
+    small = [release.model_copy(update={"rows": ROWS, "width": 1}) for release in plan.releases]
+    if settings.part == "plan":
+        return tuple(small)
+    dearest = max(small, key=lambda r: r.sampling_rate / r.noise_multiplier)
+    return (dearest.model_copy(update={"steps": 1}),)
+
+
+def _mu_of(events: Sequence[GaussianSumEvent]) -> float | None:
+    if any(event.sampling_rate < 1 for event in events):
+        return None
+    return math.sqrt(math.fsum(event.steps / event.noise_multiplier**2 for event in events))
+
+
+def _all_draws(
+    settings: ManyRunSettings,
+    releases: tuple[Release, ...],
+    make: MechanismMaker,
+    tell: Callable[[str], None],
+    *,
+    member: bool,
+) -> Floats:
+    """Chunk after chunk, each from a source of its own."""
+    sizes = [min(_CHUNK, settings.runs - at) for at in range(0, settings.runs, _CHUNK)]
+    seeds: list[int | None] = [None] * len(sizes)
+    if settings.fixed_noise:
+        seeds = [2 * (settings.seed * len(sizes) + at) + member for at in range(len(sizes))]
+    chunk = partial(_chunk, releases, make, member)
+    parts: list[Floats] = []
+    side = "with" if member else "without"
+    for done, part in enumerate(_mapped(chunk, sizes, seeds, settings.processes), start=1):
+        parts.append(part)
+        tell(f"{side} the user: {min(done * _CHUNK, settings.runs)} of {settings.runs} draws")
+    return np.concatenate(parts)
+
+
+def _mapped(
+    chunk: Callable[[int, int | None], Floats],
+    sizes: Sequence[int],
+    seeds: Sequence[int | None],
+    processes: int,
+) -> Any:
+    if processes == 1:
+        yield from map(chunk, sizes, seeds)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+        yield from pool.map(chunk, sizes, seeds)
+
+
+def _chunk(
+    releases: tuple[Release, ...], make: MechanismMaker, member: bool, runs: int, seed: int | None
+) -> Floats:
+    noise = NoiseSource.system() if seed is None else NoiseSource.seeded(seed)
+    return draw_ratios(releases, make, noise, runs, member=member)
