@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from typing import Annotated
 
@@ -27,19 +29,36 @@ def command_line() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.callback()(_hushrec)
-    try:
+    with _wing("client"):
+        from client.commands import budget, plan
+        from client.commands_audit import audit_commands
+
+        app.command("budget")(budget)
+        app.command("plan")(plan)
+        audit = audit_commands()
+        app.add_typer(audit, name="audit")
+    with _wing("simulations"):
+        from simulations.audit.commands import extend
         from simulations.commands import simulate
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] != "simulations":
-            raise  # an image may lack the lab, not what the lab needs
-    else:
+
         app.command("simulate")(simulate)
+        extend(audit)
     return app
 
 
 def main() -> None:
     """Run the command line."""
     command_line()(args=sys.argv[1:])
+
+
+@contextmanager
+def _wing(name: str) -> Iterator[None]:
+    """An image may lack a wing, not what the wing needs."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != name:
+            raise
 
 
 def _hushrec(

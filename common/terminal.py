@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from types import TracebackType
 from typing import Annotated, Any, Final, Self, TypeAlias
@@ -19,7 +19,7 @@ from rich.status import Status
 
 from common.errors import Code, HushRecError, RunError
 
-__all__ = ["Format", "FormatOption", "Teller", "finish", "print_json"]
+__all__ = ["Format", "FormatOption", "Teller", "finish", "name_values", "print_json"]
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -72,6 +72,24 @@ def finish(work: Callable[[], int | None], *, stopped: str = "") -> None:
 def print_json(values: Mapping[str, Any]) -> None:
     """One JSON object on stdout: no NaN, no infinity."""
     typer.echo(json.dumps(values, ensure_ascii=False, allow_nan=False))
+
+
+def name_values(pairs: Sequence[str], option: str = "--set") -> dict[str, Any]:
+    """`NAME=VALUE` pairs; a value that is JSON is taken as such, anything else is text.
+
+    Raises:
+        typer.BadParameter: one of them is no pair.
+    """
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise typer.BadParameter(f"{pair!r} is not NAME=VALUE", param_hint=option)
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found
 
 
 class Teller:

@@ -12,7 +12,7 @@ import typer
 
 from common.config import read_json, read_toml
 from common.errors import Code, ConfigError, RunError
-from common.terminal import Format, FormatOption, finish
+from common.terminal import Format, FormatOption, finish, name_values
 from simulations.live import LiveView
 from simulations.result_table import print_result
 from simulations.runner import prepare_run, resume_run, start_run
@@ -77,7 +77,7 @@ def simulate(
     given = locals()  # every option by its name: those of a scenario have its fields' names
     options = {k: v for k, v in given.items() if k in Scenario.model_fields and v is not None}
     if setting:
-        options["settings"] = _settings(setting)
+        options["settings"] = name_values(setting)
     folder = resume or out or _new_folder()
     finish(
         lambda: _dispatch(
@@ -145,20 +145,6 @@ def _scenario(options: dict[str, Any], path: Path | None) -> Scenario:
             where="--min-users",
             remedy="Leave it out, or say --partition column:NAME.",
         )
-    return found
-
-
-def _settings(pairs: list[str]) -> dict[str, Any]:
-    """`NAME=VALUE` pairs; a value that is JSON is taken as such, anything else is text."""
-    found: dict[str, Any] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name:
-            raise typer.BadParameter(f"{pair!r} is not NAME=VALUE", param_hint="--set")
-        try:
-            found[name] = json.loads(value)
-        except ValueError:
-            found[name] = value
     return found
 
 

@@ -1,0 +1,188 @@
+"""Plans that nobody has asked for yet: from ε to noise, and from noise to ε.
+
+The noise multiplier of a plan is that of its main release, the one with the largest share of
+the budget (the last of equals); the others keep the proportions that the planner gives them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import Field
+
+from common.config import Settings
+from common.errors import Code, ConfigError, PlanError
+from common.job import Job
+from common.privacy.accounting import epsilon as pld_epsilon
+from common.privacy.events import Event, event_of, snap
+from common.privacy.filters import Cap, Filter, best_order, make_filter, total_cost
+from common.privacy.plan import PrivacyPlan, Release
+from common.schedule import facts_of, schedule_of
+from common.solvers.registry import make_solver
+
+__all__ = ["Asked", "WhatIf", "main_release", "what_if"]
+
+_NOBODY: Final = "0" * 32
+_SETTLED: Final = 1e-4
+_MOST_TRIES: Final = 12
+_FIRST_GUESS: Final = 8.0
+
+
+class Asked(Settings):
+    """What a job would be, in public facts."""
+
+    solver: str = "subspace"
+    """Name of the solver."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """Settings of the solver."""
+    items: int = Field(gt=0, le=50_000_000)
+    """Items of the catalogue."""
+    population: int = Field(gt=0)
+    """Declared users over all clients."""
+    clients: int = Field(default=1, gt=0, le=1_000_000)
+    """Clients of the federation, taken to be equal."""
+    epsilon: float | None = None
+    """Target ε; None if `noise_multiplier` is given."""
+    noise_multiplier: float | None = Field(default=None, gt=0)
+    """σ over clip norm of the main release; None if `epsilon` is given."""
+    delta: float = Field(gt=0, lt=1)
+    """δ."""
+    evaluation_share: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the budget for one private evaluation."""
+    renyi_order: int | None = Field(default=None, ge=2, le=1024)
+    """Order of the filter that the plan is aimed at; None takes the best one where users are
+    sampled, and the filter of Gaussian DP where they are not."""
+
+    def job(self, epsilon: float) -> Job:
+        """The job with that target ε; nobody sends it."""
+        bare = Job(
+            job_id=_NOBODY,
+            catalogue_version="what-if",
+            n_items=self.items,
+            clients=self.clients,
+            population=self.population,
+            signal=self.population / math.sqrt(self.clients),
+            epsilon=epsilon,
+            delta=self.delta,
+            solver=self.solver,
+            settings=self.settings,
+            evaluation_share=self.evaluation_share,
+        )
+        order, steps = (
+            self.renyi_order,
+            make_solver(bare.solver, bare.settings, facts_of(bare)).steps,
+        )
+        if order is None and any(step.release.sampling_rate < 1 for step in steps):
+            order = best_order(Cap(epsilon=epsilon, delta=self.delta))
+        return bare.model_copy(update={"renyi_order": order})
+
+
+@dataclass(frozen=True)
+class WhatIf:
+    """A plan and what it would cost.
+
+    Attributes:
+        job: the job that it is of.
+        plan: every release with its noise.
+        pld: ε by PLD.
+        filter: what a client would hold it by.
+        by_filter: ε by that filter.
+    """
+
+    job: Job
+    plan: PrivacyPlan
+    pld: float
+    filter: Filter
+    by_filter: float
+
+    @property
+    def epsilon(self) -> float:
+        """The larger of both: what a client's cap must be at least."""
+        return max(self.pld, self.by_filter)
+
+    @property
+    def events(self) -> list[Event]:
+        """What its releases would be charged as."""
+        return [event_of(release) for release in self.plan.releases]
+
+    @property
+    def noise_multiplier(self) -> float:
+        """Of the main release."""
+        return main_release(self.plan.releases).noise_multiplier
+
+
+def main_release(releases: Sequence[Release]) -> Release:
+    """The release with the largest share of the budget, the last of equals."""
+    return max(enumerate(releases), key=lambda pair: (pair[1].share, pair[0]))[1]
+
+
+def what_if(asked: Asked) -> WhatIf:
+    """The plan for an ε, or the ε of a noise multiplier.
+
+    Raises:
+        ConfigError: both or neither of ε and noise multiplier, or settings that are wrong.
+        PlanError: no plan meets them.
+    """
+    if (asked.epsilon is None) == (asked.noise_multiplier is None):
+        raise ConfigError(
+            Code.CONFIG_INVALID,
+            "a plan is made for an ε or for a noise multiplier.",
+            where="--epsilon, --noise-multiplier",
+            remedy="Give one of the two.",
+        )
+    if asked.epsilon is not None:
+        job = asked.job(asked.epsilon)
+        return _priced(job, schedule_of(job).plan.releases)
+    return _for_noise(asked, float(asked.noise_multiplier or 0.0))
+
+
+def _for_noise(asked: Asked, multiplier: float) -> WhatIf:
+    """The plan whose ε is that of its own noise: shapes may depend on ε, so again until it is."""
+    epsilon = _FIRST_GUESS
+    for _ in range(_MOST_TRIES):
+        job = asked.job(epsilon)
+        found = _priced(job, _scaled(schedule_of(job).plan.releases, multiplier))
+        if not math.isfinite(found.epsilon) or found.epsilon == 0:
+            raise PlanError(
+                Code.PLAN_UNREACHABLE,
+                f"no ε holds at δ = {asked.delta:g} for a noise multiplier of {multiplier:g}.",
+                where="--noise-multiplier",
+                remedy="Choose another one, about 1.",
+            )
+        if abs(found.epsilon - epsilon) <= _SETTLED * epsilon:
+            break
+        epsilon = found.epsilon
+    return found
+
+
+def _priced(job: Job, releases: Sequence[Release]) -> WhatIf:
+    events = [event_of(release) for release in releases]
+    chosen = make_filter(Cap(epsilon=job.epsilon or _FIRST_GUESS, delta=job.delta), job.renyi_order)
+    pld, by_filter = pld_epsilon(events, job.delta), chosen.epsilon(total_cost(chosen, events))
+    plan = PrivacyPlan(
+        unit=job.unit,
+        mode=job.mode,
+        delta=job.delta,
+        epsilon=job.epsilon,
+        releases=tuple(releases),
+    )
+    return WhatIf(job, plan, pld, chosen, by_filter)
+
+
+def _scaled(releases: Sequence[Release], multiplier: float) -> list[Release]:
+    """The same shares, with `multiplier` at the main release: 1/σ² ∝ share / (steps · rate²)."""
+    main = main_release(releases)
+    precision = _relative(main) * multiplier**2
+    scaled = []
+    for one in releases:
+        wanted = math.sqrt(precision / _relative(one))
+        noise = snap(one.sampler, wanted, one.step)
+        scaled.append(one.model_copy(update={"noise_multiplier": noise}))
+    return scaled
+
+
+def _relative(release: Release) -> float:
+    return release.share / (release.steps * release.sampling_rate**2)
