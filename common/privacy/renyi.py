@@ -6,7 +6,9 @@ import functools
 import math
 
 import numpy as np
-from scipy.special import gammaln, logsumexp
+from scipy.special import gammaln
+
+from common.arrays import Floats
 
 __all__ = ["epsilon_beyond_rdp", "sampled_gaussian_rdp"]
 
@@ -22,11 +24,12 @@ def sampled_gaussian_rdp(sigma: float, rate: float, order: int) -> float:
     if rate >= 1:
         return order / (2 * sigma**2)
     k = np.arange(2, order + 1)
-    choose = gammaln(order + 1) - gammaln(k + 1) - gammaln(order - k + 1)
     power = k * (k - 1) / (2 * sigma**2)
     beyond = power + np.log(-np.expm1(-power))  # log(exp(power) - 1)
-    terms = choose + (order - k) * math.log1p(-rate) + k * math.log(rate) + beyond
-    return float(np.logaddexp(0.0, logsumexp(terms))) / (order - 1)
+    terms = _log_choose(order) + (order - k) * math.log1p(-rate) + k * math.log(rate) + beyond
+    largest = float(terms.max())
+    something = largest + math.log(float(np.exp(terms - largest).sum()))
+    return float(np.logaddexp(0.0, something)) / (order - 1)
 
 
 def epsilon_beyond_rdp(order: int, delta: float) -> float:
@@ -35,3 +38,11 @@ def epsilon_beyond_rdp(order: int, delta: float) -> float:
     Canonne, Kamath, Steinke 2020, proposition 12.
     """
     return math.log1p(-1 / order) - (math.log(delta) + math.log(order)) / (order - 1)
+
+
+@functools.lru_cache(maxsize=64)
+def _log_choose(order: int) -> Floats:
+    """Logarithms of C(order, k) for k from 2 on."""
+    k = np.arange(2, order + 1)
+    found: Floats = gammaln(order + 1) - gammaln(k + 1) - gammaln(order - k + 1)
+    return found

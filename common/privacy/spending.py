@@ -16,8 +16,9 @@ from common.privacy.ledger import Row, charges
 
 __all__ = ["cost_of", "events_in_force", "spent"]
 
-_KINDS_OF_EVENTS: Final = 1 << 16
-"""Costs that are remembered: few where jobs repeat, 64 thousand where a server plays."""
+_REMEMBERED: Final = 1 << 17
+"""Kinds of events whose cost a filter remembers: few where jobs repeat, many where a server
+plays."""
 
 
 def cost_of(chosen: Filter, counts: Mapping[str, int]) -> Cost:
@@ -26,7 +27,12 @@ def cost_of(chosen: Filter, counts: Mapping[str, int]) -> Cost:
     Raises:
         LedgerError: `ledger-broken`, an event cannot be read, or a count is below zero.
     """
-    costs = [_cost(chosen, text).times(count) for text, count in counts.items()]
+    known = _known(chosen)
+    if len(known) > _REMEMBERED:
+        known.clear()
+    for text in counts.keys() - known.keys():
+        known[text] = chosen.cost(_read(text))
+    costs = [known[text].times(count) for text, count in counts.items()]
     return Cost(math.fsum(c.divergence for c in costs), math.fsum(c.distance for c in costs))
 
 
@@ -68,12 +74,17 @@ def _repeats(reserved: Sequence[Row]) -> bool:
     return len(set(keys)) < len(keys)
 
 
-@functools.lru_cache(maxsize=_KINDS_OF_EVENTS)
-def _cost(chosen: Filter, text: str) -> Cost:
+@functools.lru_cache(maxsize=16)
+def _known(chosen: Filter) -> dict[str, Cost]:  # noqa: ARG001
+    """Costs under one filter so far."""
+    return {}
+
+
+def _read(text: str) -> Event:
     try:
         values = json.loads(text)
     except (ValueError, RecursionError):
         values = None
     if not isinstance(values, dict):
         raise LedgerError(Code.LEDGER_BROKEN, "an event is not a JSON object.", where="ledger")
-    return chosen.cost(read_event(values))
+    return read_event(values)

@@ -60,6 +60,7 @@ CAPS = st.builds(
 SIGMAS = st.floats(-0.3, 2.5).map(lambda power: 10.0**power)
 PLAIN = st.builds(gaussian, SIGMAS, steps=st.integers(1, 50), rows=st.integers(1, 10**5))
 SAMPLED = st.builds(gaussian, SIGMAS, st.floats(1e-4, 1), st.integers(1, 500))
+RARE = st.builds(gaussian, SIGMAS, st.floats(1e-4, 0.5), st.integers(1, 500))
 FILTERS = st.one_of(
     CAPS.map(GdpFilter), CAPS.map(lambda cap: RenyiFilter(cap, best_order(cap)))
 )  # fmt: skip
@@ -303,14 +304,18 @@ def test_no_releases_have_no_number(chosen: Filter) -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(
-    FILTERS,
-    st.lists(st.one_of(PLAIN, SAMPLED), min_size=1, max_size=10),
+    FILTERS.filter(lambda chosen: chosen.cap.epsilon > 0.3),
+    st.lists(st.one_of(PLAIN, RARE), min_size=1, max_size=10),
     st.lists(st.floats(1.05, 4), min_size=10, max_size=10),
 )
 def test_a_greedy_server_never_gets_past_the_cap(
     chosen: Filter, wishes: list[GaussianSumEvent], patience: list[float]
 ) -> None:
-    """It takes what it can get, and asks for a little less after every refusal."""
+    """It takes what it can get, and asks for a little less after every refusal.
+
+    The accountant is pessimistic by its grid: too much to tell at ε below 0.3, or where
+    hundreds of sums are sampled at rates that hardly differ from 1.
+    """
     got: list[Event] = []
     for wish, factor in zip(wishes, patience, strict=False):
         for asks in range(40):
@@ -352,23 +357,27 @@ def adaptive_delta(first: float, second: Callable[[Loss], Loss], epsilon: float)
 def test_choosing_by_what_was_seen_gains_nothing(
     epsilon: float, share: float, quantile: float
 ) -> None:
-    """The exact δ of fully adaptive servers that use the GDP filter up, or stop.
+    """The exact δ of fully adaptive servers that use a filter up, or stop.
 
     After a first release of `share` of the budget they go on if what they saw is above (or
-    below) a threshold. Going on always is the worst they can do, and is what is paid for.
+    below) a threshold. Going on always is the worst they can do, and is what is paid for:
+    to the last digit by the GDP filter, with something to spare by the Rényi filter.
     """
     cap = Cap(epsilon=epsilon, delta=1e-4)
-    chosen = GdpFilter(cap)
-    first, rest = math.sqrt(share * chosen.bound), math.sqrt((1 - share) * chosen.bound)
+    order = best_order(cap)
     promised = (1 - SLACK_SHARE) * cap.delta
-    always = adaptive_delta(first, lambda y: np.full_like(y, rest), epsilon)
-    assert always == pytest.approx(promised, rel=1e-6)
-    for sign in (1, -1):
+    for budget in (GdpFilter(cap).bound, RenyiFilter(cap, order).bound * 2 / order):
+        first, rest = math.sqrt(share * budget), math.sqrt((1 - share) * budget)
+        worst = adaptive_delta(first, lambda y, mu=rest: np.full_like(y, mu), epsilon)
+        assert worst <= promised * (1 + 1e-9)
+        if budget == GdpFilter(cap).bound:
+            assert worst == pytest.approx(promised, rel=1e-6)
+        for sign in (1, -1):
 
-        def goes_on(y: Loss, sign: int = sign) -> Loss:
-            return np.where(sign * (y - quantile) > 0, rest, 0.0)
+            def goes_on(y: Loss, sign: int = sign, mu: float = rest) -> Loss:
+                return np.where(sign * (y - quantile) > 0, mu, 0.0)
 
-        assert adaptive_delta(first, goes_on, epsilon) <= promised * (1 + 1e-9)
+            assert adaptive_delta(first, goes_on, epsilon) <= worst * (1 + 1e-9)
 
 
 def test_a_cap_on_what_one_looks_back_at_is_no_filter() -> None:
