@@ -58,7 +58,7 @@ def sight(result: MembershipResult) -> str:
     words = (
         f"What could have been seen: an attack that named all {count(roc.members)} members and "
         f"none of the {count(roc.non_members)} others would show ε ≥ {result.visible_epsilon:.2f} "
-        f"at 95%, whatever the truth; rates below {big(roc.lowest_fpr)} mean nothing here."
+        f"at 95%, whatever the truth; rates below {roc.lowest_fpr:.2g} mean nothing here."
     )
     if result.promise is not None:
         words += f" The promise allows an area of {ratio(result.promise.auc)} at most."

@@ -146,6 +146,7 @@ class ReconstructionResult:
         items: in the catalogue.
         history: mean length of the targets' histories.
         success: by way of ranking.
+        delta: δ of the job, 0 in mode `none`.
         mu: of the one release, 1 over its noise multiplier; None in mode `none`.
         bits_needed: log2 of the number of histories of that length, mean over targets.
     """
@@ -157,6 +158,7 @@ class ReconstructionResult:
     items: int
     history: float
     success: dict[str, Success]
+    delta: float
     mu: float | None
     bits_needed: float
 
@@ -192,6 +194,7 @@ class ReconstructionResult:
             "items": self.items,
             "history": self.history,
             "success": {name: found.to_json() for name, found in self.success.items()},
+            "delta": self.delta,
             "mu": self.mu,
             "bits_released": self.bits_released,
             "bits_needed": self.bits_needed,
@@ -227,6 +230,7 @@ def reconstruct_items(
         items=known.histories.n_items,
         history=float(lengths.mean()),
         success={name: _success(name, found) for name in found[0]},
+        delta=known.schedule.job.delta,
         mu=None if release.noise_multiplier == 0 else 1.0 / release.noise_multiplier,
         bits_needed=float(np.mean(_bits(known.histories.n_items, lengths))),
     )

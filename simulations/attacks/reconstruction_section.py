@@ -47,7 +47,7 @@ def sight(result: ReconstructionResult) -> str:
     if result.bits_released is None or result.allowed_precision is None:
         return f"What could have been seen: everything, there is no noise ({needed})."
     return (
-        f"What could have been seen: one release of this step holds {big(result.bits_released)} "
+        f"What could have been seen: one release of this step holds {result.bits_released:.2g} "
         f"bits about a user at most ({needed}), and its promise, μ = {big(result.mu or 0.0)}, "
         f"allows a precision of {ratio(result.allowed_precision)} to whoever reaches that of the "
         "best guess without it."
@@ -59,7 +59,8 @@ def _what(result: ReconstructionResult) -> str:
     noise = (
         "without privacy (mode none)"
         if settings.epsilon is None
-        else f"at ε = {epsilon_text(settings.epsilon)} for the whole job (unit user, mode local)"
+        else f"at ε = {epsilon_text(settings.epsilon)} and δ = {big(result.delta)} for the whole "
+        "job, one user added or removed, by PLD, mode local, at each client"
     )
     return (
         f"{result.data}: step {result.step} of solver {settings.solver}, {noise}. The attacker "
