@@ -19,7 +19,7 @@ from client.ledger_receipts import ReceiptTable
 from common.privacy.heads import Receipt, SignedHead
 from common.privacy.ledger import Chain
 from common.privacy.ledger_index import AdmittedJob, Derived
-from common.privacy.ledger_rows import Kind, PlainRow, Row, read_text
+from common.privacy.ledger_rows import Kind, PlainRow, Row, read_own_text
 
 __all__ = ["Key", "LedgerReader", "StoredRelease"]
 
@@ -216,7 +216,7 @@ class LedgerReader:
 
     def _plain(self, text: str) -> PlainRow:
         try:
-            return read_text(text)
+            return read_own_text(text)
         except (ValueError, RecursionError):
             raise broken_file("a row cannot be read", self._path) from None
 

@@ -12,7 +12,7 @@ import hashlib
 import hmac
 import secrets
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self
@@ -36,14 +36,23 @@ _NAMES: Final = "ledger names"
 class LedgerStore(LedgerReader):
     """One client's ledger file. Use as a context manager."""
 
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, path: Path, clock: Callable[[], datetime] | None
+    ) -> None:
         super().__init__(connection, path)
+        self._clock = clock
         self._key: SigningKey
         self._client: str
 
     @classmethod
     def open(
-        cls, path: Path, client: str, dataset_id: str, *, survives_power_cut: bool = True
+        cls,
+        path: Path,
+        client: str,
+        dataset_id: str,
+        *,
+        survives_power_cut: bool = True,
+        clock: Callable[[], datetime] | None = None,
     ) -> Self:
         """Open the ledger, or begin one with its key beside it.
 
@@ -57,6 +66,7 @@ class LedgerStore(LedgerReader):
             survives_power_cut: wait for the disk at every commit. Without, what a killed
                 process wrote is still kept, but not what a power cut interrupts: for
                 simulations, where thousands of ledgers would wait for one disk.
+            clock: what time it is, in UTC; None is the machine's.
 
         Raises:
             LedgerError: `ledger-foreign`, it belongs to another client or data set;
@@ -67,7 +77,7 @@ class LedgerStore(LedgerReader):
         """
         if not path.exists():
             check_not_lost(path)
-        store = cls(connect(path, survives_power_cut=survives_power_cut), path)
+        store = cls(connect(path, survives_power_cut=survives_power_cut), path, clock)
         try:
             if store._last() is None:
                 store._begin(client, dataset_id, durable=survives_power_cut)
@@ -120,7 +130,7 @@ class LedgerStore(LedgerReader):
                 raise broken_file("the ledger is empty", self._path)
             if kind in ANSWERS and self.last("halt") is not None:
                 raise rolled_back("it was found to be rolled back before", self._path)
-            row = next_row(last, kind, body, _now())
+            row = next_row(last, kind, body, self._time())
             self._insert(row)
         return row
 
@@ -218,7 +228,7 @@ class LedgerStore(LedgerReader):
                 return
             self._client, self._key = client, begin_key(self._path, durable=durable)
             nonce = secrets.token_hex(32)
-            self._insert(open_row(client, dataset_id, nonce, _now(), self.public_key))
+            self._insert(open_row(client, dataset_id, nonce, self._time(), self.public_key))
         keep_key(self._path, self.public_key)
 
     def _check_ends(self, client: str, dataset_id: str) -> None:
@@ -245,6 +255,13 @@ class LedgerStore(LedgerReader):
         head = SignedHead.sign(self._key, self._client, row.seq, row.hash).model_dump_json()
         self._connection.execute("INSERT OR REPLACE INTO tip VALUES (0, ?)", (head,))
 
+    def _time(self) -> str:
+        return _now() if self._clock is None else _text(self._clock())
+
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+    return _text(datetime.now(UTC))
+
+
+def _text(time: datetime) -> str:
+    return time.isoformat(timespec="milliseconds")

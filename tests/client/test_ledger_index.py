@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import sqlite3
 import tempfile
 from collections import Counter
@@ -15,7 +14,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from client import ledger_store
 from client.ledger_store import AdmittedJob, LedgerStore
 from common.errors import Code, LedgerError
 from common.privacy.events import event_of
@@ -47,8 +45,9 @@ def body(kind: str, job: int, step: int) -> dict[str, Any]:
     return {"job_id": JOBS[job]}
 
 
-def opened(folder: Path) -> LedgerStore:
-    return LedgerStore.open(folder / "l.sqlite", "shop", "ab" * 16, survives_power_cut=False)
+def opened(folder: Path, clock: Callable[[], datetime] = lambda: FIRST) -> LedgerStore:
+    path = folder / "l.sqlite"
+    return LedgerStore.open(path, "shop", "ab" * 16, survives_power_cut=False, clock=clock)
 
 
 def filled(ledger: LedgerStore, *done: tuple[str, int, int]) -> None:
@@ -71,13 +70,11 @@ ACTIONS = st.tuples(
 @given(st.lists(st.tuples(ACTIONS, st.integers(0, 40)), max_size=15))
 def test_the_tables_always_say_what_the_rows_say(actions: list[Any]) -> None:
     """`derive`, the oracle, reads rows alone; also after the tables were lost."""
-    clock = FIRST
-    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        with opened(Path(folder)) as ledger:
+    times = [FIRST]
+    with tempfile.TemporaryDirectory() as folder:
+        with opened(Path(folder), lambda: times[-1]) as ledger:
             for action, hours in actions:
-                clock += timedelta(hours=hours)
-                now = clock.isoformat(timespec="milliseconds")
-                patch.setattr(ledger_store, "_now", lambda now=now: now)
+                times.append(times[-1] + timedelta(hours=hours))
                 filled(ledger, action)
             agrees(ledger)
         with sqlite3.connect(Path(folder) / "l.sqlite") as connection:
@@ -120,23 +117,13 @@ def test_a_plan_is_held_until_it_is_reserved_or_closed(tmp_path: Path) -> None:
         assert ledger.job(JOBS[0]) == job
 
 
-def test_reservations_are_counted_by_day(tmp_path: Path, monkeypatch: Any) -> None:
-    days = itertools.cycle(f"2026-03-{day:02}T23:59:59.999+00:00" for day in (1, 2, 4))
-    with opened(tmp_path) as ledger:
-        monkeypatch.setattr(ledger_store, "_now", lambda: next(days))
-        monkeypatch.setattr(ledger_store, "next_row", backdated(ledger_store.next_row))
+def test_reservations_are_counted_by_day(tmp_path: Path) -> None:
+    days = iter([1, 1, 2, 4])
+    clock = lambda: datetime(2026, 3, next(days), 23, 59, tzinfo=UTC)  # noqa: E731
+    with opened(tmp_path, clock) as ledger:
         filled(ledger, *[("reserve", 0, 0)] * 3)
         found = [sum(ledger.reserved(date(2026, 3, day)).values()) for day in (1, 2, 3, 4, 5)]
         assert found == [3, 2, 1, 1, 0]
-
-
-def backdated(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Rows in a past that the `open` row, written now, would forbid."""
-
-    def made(last: Any, kind: Any, body: Any, time: str) -> Any:
-        return original(last._replace(time=""), kind, body, time)
-
-    return made
 
 
 DAMAGE = [

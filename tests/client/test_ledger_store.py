@@ -10,6 +10,7 @@ import sqlite3
 import stat
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -172,10 +173,10 @@ def test_a_chain_that_was_cut_and_patched_does_not_have_the_signed_head(path: Pa
     assert refused(lambda: opened(path)) is Code.LEDGER_BROKEN
 
 
-def test_the_clock_never_moves_the_ledger_back(path: Path, monkeypatch: Any) -> None:
-    times = iter(["2030-01-01T00:00:00.000+00:00", "2029-12-31T23:59:59.999+00:00"])
-    with opened(path) as ledger:
-        monkeypatch.setattr("client.ledger_store._now", lambda: next(times))
+def test_the_clock_never_moves_the_ledger_back(path: Path) -> None:
+    times = iter([datetime(2025, 1, 1, tzinfo=UTC), datetime(2030, 1, 1, tzinfo=UTC)])
+    clock = lambda: next(times, datetime(2029, 12, 31, tzinfo=UTC))  # noqa: E731
+    with LedgerStore.open(path, CLIENT, DATASET, clock=clock) as ledger:
         later, earlier = reserve_row(ledger), reserve_row(ledger)
         assert later.time == earlier.time == "2030-01-01T00:00:00.000+00:00"
         ledger.verify()
