@@ -169,6 +169,28 @@ def test_an_order_takes_less_noise_where_users_are_sampled() -> None:
     assert accountant < renyi < 1.15 * accountant < gdp / 3
 
 
+@pytest.mark.parametrize(
+    ("rate", "steps", "epsilon", "ratio"),
+    [
+        (0.2, 60, 0.5, 1.098),
+        (0.2, 60, 4.0, 1.082),
+        (0.05, 100, 1.0, 1.093),
+        (0.05, 100, 4.0, 1.124),
+    ],
+)
+def test_what_a_renyi_filter_costs_in_noise(
+    rate: float, steps: int, epsilon: float, ratio: float
+) -> None:
+    """Figures of decision 0025: σ against that of a plan made by the accountant alone."""
+    cap = Cap(epsilon=epsilon, delta=1e-5)
+    shape = ReleaseShape(
+        step="d", rows=3706, width=17, share=1.0, steps=steps, sampling_rate=rate, sampler="fast"
+    )
+    renyi = planned([shape], cap, best_order(cap)).releases[0].noise_multiplier
+    accountant = planned([shape], cap).releases[0].noise_multiplier
+    assert renyi / accountant == pytest.approx(ratio, abs=2e-3)
+
+
 @pytest.mark.parametrize(("epsilon", "order"), [(1.0, 2), (0.001, 1024), (50.0, 4)])
 def test_an_order_at_which_nothing_fits_is_not_planned(epsilon: float, order: int) -> None:
     shapes = [ReleaseShape(step="s.a", rows=10, width=1, share=1.0)]
