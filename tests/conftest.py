@@ -111,12 +111,17 @@ class Shop:
     def store(self) -> ClientStore:
         return ClientStore.open(self.folder)
 
+    def variant(self, key: SigningKey | None = None, **fields: Any) -> Shop:
+        """The same client, asked for another job, by another server if there is a key."""
+        job = self.job.model_copy(update=fields)
+        return replace(self, job=job, key=key if key is not None else self.key)
+
     def inputs(self, step: int) -> dict[str, NDArray[np.float32]]:
         """What a server would send: positive ones and a basis of unit columns."""
         specs = self.schedule.steps[step].inputs
         return {
             name: np.ones(spec.shape, np.float32)
-            if spec.positive
+            if spec.positive or len(spec.shape) == 1
             else np.eye(*spec.shape, dtype=np.float32)
             for name, spec in specs.items()
         }
@@ -160,18 +165,19 @@ class Shop:
         return [row.kind for row in self.rows()]
 
 
+def shop_of(run: Path, position: int = 0, *, deployed: bool = False) -> Shop:
+    """A client of the run in the folder `run`."""
+    TaskIdentity.run_id, TaskIdentity.task_id, TaskIdentity.node_id = 1, 1, 1
+    folder = client_folders(run)[position]
+    context = Context(1, 5, {"home": str(folder)}, RecordDict(), {})
+    app, key = make_app(simulation=not deployed), server_key(run)
+    return Shop(folder, read_job(run), app, context, key)
+
+
 @pytest.fixture
 def open_shop() -> Callable[..., Shop]:
     """A client of a prepared run: `open_shop(run, 0)`; with `deployed`, no simulation."""
-    TaskIdentity.run_id, TaskIdentity.task_id, TaskIdentity.node_id = 1, 1, 1
-
-    def opened(run: RunFolder, position: int = 0, *, deployed: bool = False) -> Shop:
-        folder = client_folders(run.path)[position]
-        context = Context(1, 5, {"home": str(folder)}, RecordDict(), {})
-        app, key = make_app(simulation=not deployed), server_key(run.path)
-        return Shop(folder, read_job(run.path), app, context, key)
-
-    return opened
+    return lambda run, position=0, **options: shop_of(run.path, position, **options)
 
 
 @pytest.fixture
