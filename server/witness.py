@@ -67,6 +67,7 @@ class Witness:
     left_out: dict[str, Code] = field(default_factory=dict)
     _newest: dict[str, Receipt] = field(default_factory=dict)
     _given: dict[tuple[str, Asked], Receipt] = field(default_factory=dict)
+    _rows: dict[tuple[str, int], SignedHead] = field(default_factory=dict)
 
     @classmethod
     def open(cls, folder: Path, key: SigningKey) -> Self:
@@ -111,7 +112,10 @@ class Witness:
             LedgerError: the release must not be used, and its sender is left out from now on.
                 `ledger-signature`, there is no head, or not by this client's key;
                 `ledger-foreign`, it is the head of another client's ledger;
-                `ledger-rolled-back`, a later one was seen, or another one for this release.
+                `ledger-rolled-back`, it contradicts an earlier one: another row for this
+                release, or the same row for something else; or the row lies before one that
+                was seen. That alone leaves nobody out: so does a release whose reply was lost
+                and that is asked for again after later ones.
             DataError: the file cannot be written.
         """
         given = self._given.get((client, asked))
@@ -120,10 +124,11 @@ class Witness:
             if given is not None:
                 _same(given.head, checked)
                 return given
-            self._later(client, checked)
+            self._unseen(client, checked)
         except LedgerError as error:
             self._leave_out(client, error)
             raise
+        self._later(client, checked)
         line = _Line(asked=asked, receipt=Receipt.sign(self.key, checked, _now()))
         self._append(line)
         self._keep(line)
@@ -157,10 +162,17 @@ class Witness:
         head.check()
         return head
 
+    def _unseen(self, client: str, head: SignedHead) -> None:
+        seen = self._rows.get((client, head.seq))
+        if seen is not None:
+            raise _rolled_back(seen, head)
+
     def _later(self, client: str, head: SignedHead) -> None:
         known = self._newest.get(client)
-        if known is not None and head.seq <= known.head.seq:
-            raise _rolled_back(known.head, head)
+        if known is not None and head.seq < known.head.seq:
+            error = _rolled_back(known.head, head)
+            _LOG.error("%s shows an earlier head: %s", client, error.message)
+            raise error
 
     def _leave_out(self, client: str, error: LedgerError) -> None:
         self.left_out[client] = error.code
@@ -175,8 +187,9 @@ class Witness:
             raise _unwritable(error, self.path) from None
 
     def _keep(self, line: _Line) -> None:
-        client = line.receipt.head.client
-        self._newest[client] = self._given[client, line.asked] = line.receipt
+        head = line.receipt.head
+        self._newest[head.client] = self._given[head.client, line.asked] = line.receipt
+        self._rows[head.client, head.seq] = head
 
     def _read(self) -> None:
         if not self.path.exists():
@@ -216,7 +229,7 @@ def _another_key(known: str, shown: str) -> LedgerError:
 
 
 def _rolled_back(known: SignedHead, shown: SignedHead) -> LedgerError:
-    """Both heads in full: signed by one key, they prove it to anybody."""
+    """Both heads in full: two hashes for one row, signed by one key, prove it to anybody."""
     return LedgerError(
         Code.LEDGER_ROLLED_BACK,
         f"after {known.model_dump_json()} it shows {shown.model_dump_json()}.",

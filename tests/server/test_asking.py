@@ -195,7 +195,6 @@ def test_a_ledger_put_back_is_left_out_and_told(
 
 BACK: dict[str, Callable[[SignedHead, SigningKey], SignedHead]] = {
     "the same row again": lambda head, _: head,
-    "an earlier row": lambda head, key: SignedHead.sign(key, head.client, 1, head.hash),
     "another hash": lambda head, key: SignedHead.sign(key, head.client, head.seq, "f" * 64),
 }
 
@@ -222,6 +221,23 @@ def test_a_client_that_shows_a_head_that_contradicts_an_earlier_one_is_not_asked
     assert proof.count('"signature"') == 2
     (last,) = sent(grid, RECEIPT, 3)
     assert ReceiptMessage.from_records(last).receipt.head == shown(grid, 3)[0]
+
+
+def test_after_a_lost_reply_the_steps_can_still_be_repeated_as_they_were(
+    run_folder: Any, recording_grid: Grid
+) -> None:
+    """Checkpoints are gone; what came in time then is used, what did not is not."""
+    grid, registry = recording_grid(run_folder.path), run_folder.path / "server"
+    grid.tampering = on_step(silence, node=3, step=1)
+    rounds(run_folder, grid).run()
+    model = (registry / "model" / "arrays.safetensors").read_bytes()
+    (registry / "progress.json").unlink()
+    again, seen = recording_grid(run_folder.path), Seen()
+    rounds(run_folder, again, observer=seen).run()
+    refused = [record.refused for record in seen.records]
+    assert refused == [{}, {"shop-2": "ledger-rolled-back"}, {}]
+    assert (registry / "model" / "arrays.safetensors").read_bytes() == model
+    assert shown(again, 3) == shown(grid, 3)
 
 
 def stopped(run: Any, recording_grid: Grid, after: int) -> None:

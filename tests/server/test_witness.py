@@ -65,8 +65,9 @@ def test_a_replay_is_countersigned_with_the_same_content(witness: Witness) -> No
 
 
 BACK = {
-    "an earlier row for a new release": (asked(2), head(4)),
     "a known row for a new release": (asked(2), head(5, "b")),
+    "an earlier known row for a new release": (asked(2), head(3)),
+    "another hash for an earlier row": (asked(2), head(3, "c")),
     "another hash for a known row": (asked(2), head(5, "c")),
     "another hash for a known release": (asked(1), head(5, "c")),
     "a later row for a known release": (asked(1), head(9)),
@@ -89,10 +90,26 @@ def test_a_ledger_that_goes_back_is_left_out_and_both_heads_are_logged(
     assert caught.value.code is Code.LEDGER_ROLLED_BACK
     assert witness.left_out == {"shop-1": Code.LEDGER_ROLLED_BACK}
     (record,) = [r for r in caplog.records if r.levelno == logging.ERROR]
-    for shown in (BACK[name][1], witness.receipt("shop-1").head):  # type: ignore[union-attr]
-        assert shown.signature in record.getMessage()
+    assert BACK[name][1].signature in record.getMessage()
+    assert any(known.signature in record.getMessage() for known in (head(3), head(5, "b")))
     assert witness.receipt("shop-1") == newest
     witness.see("shop-2", asked(2), head(1, client="shop-2"))
+
+
+def test_an_earlier_row_that_was_never_seen_is_not_used_and_proves_nothing(
+    witness: Witness, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A ledger put back, or a release whose reply was lost, asked for again."""
+    witness.see("shop-1", asked(0), head(3))
+    newest = witness.see("shop-1", asked(2), head(7))
+    with pytest.raises(LedgerError) as caught:
+        witness.see("shop-1", asked(1), head(5))
+    assert caught.value.code is Code.LEDGER_ROLLED_BACK
+    (record,) = [r for r in caplog.records if r.levelno == logging.ERROR]
+    for shown in (head(5), head(7)):
+        assert shown.signature in record.getMessage()
+    assert witness.left_out == {}
+    assert witness.see("shop-1", asked(2), head(7)) == newest
 
 
 def test_another_job_may_go_on_with_later_rows(witness: Witness) -> None:
