@@ -22,7 +22,7 @@ from common.audit.statement import Bound
 from common.audit.statement_page import render_statements
 from common.audit.verify import Verdict, verify_export
 from common.config import read_json
-from common.errors import Code, ConfigError
+from common.errors import Code, ConfigError, LedgerError
 from common.files import write_atomic
 from common.privacy.heads import SignedHead
 from common.terminal import Format, FormatOption, Teller, finish, print_json
@@ -221,10 +221,17 @@ def _recomputed(
         ledger = audit_ledger(found.rows, delta)
         return [ledger], [*broken, *ledger.findings]
     clients: list[AuditedClient] = []
+    findings: list[Finding] = []
     for owner in owners(path):
-        teller.tell(f"recompute {owner.settings.name}")
-        clients.append(audit_client(owner))
-    findings = [finding for one in clients for finding in one.findings]
+        name = owner.settings.name
+        teller.tell(f"recompute {name}")
+        try:
+            clients.append(audit_client(owner))
+        except LedgerError as error:  # it cannot even be opened
+            if not owner.has_ledger:
+                raise
+            findings.append(Finding(layer="ledger", where=name, what=error.message))
+    findings += [finding for one in clients for finding in one.findings]
     artefacts, damaged = read_manifests(path / "server")
     rows = {one.owner.settings.name: one.rows for one in clients}
     findings += [*damaged, *check_manifests(artefacts, rows)]
