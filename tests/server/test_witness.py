@@ -262,3 +262,13 @@ def test_a_file_that_cannot_be_written_stops_the_server(tmp_path: Path) -> None:
     with pytest.raises(DataError):
         witness.see("shop-1", asked(0), head(3))
     assert witness.receipt("shop-1") is None
+
+
+def test_a_file_that_cannot_be_read_or_kept_stops_the_server(filled: Witness) -> None:
+    filled.path.unlink()
+    with pytest.raises(DataError):
+        filled.sync()
+    filled.path.mkdir()
+    with pytest.raises(DataError) as caught:
+        again(filled)
+    assert caught.value.where == str(filled.path)
