@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from client.store import ClientSettings, ClientStore
+from client.store import POLICY_TOML, ClientSettings, ClientStore, read_policy
 from common.catalogue import Catalogue
-from common.errors import Code, ConfigError, DataError, HushRecError
+from common.errors import Code, ConfigError, DataError, HushRecError, PolicyError
 
 
 def test_a_folder_is_read_whole(shop: Any) -> None:
@@ -45,6 +45,22 @@ def test_a_replaced_log_is_read_again_though_its_time_is_the_same(shop: Any) -> 
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert shop.store.snapshot != before.snapshot
     assert shop.store is ClientStore.open(shop.folder)  # and not again while nothing changes
+
+
+def test_a_replaced_policy_is_read_again(shop: Any) -> None:
+    before = read_policy(shop.folder)
+    assert read_policy(shop.folder) is before
+    shop.allow(min_population=77)
+    assert read_policy(shop.folder) == before.model_copy(update={"min_population": 77})
+
+
+def test_a_policy_that_is_not_there_is_no_policy(shop: Any) -> None:
+    (shop.folder / POLICY_TOML).unlink()
+    with pytest.raises(PolicyError) as caught:
+        read_policy(shop.folder)
+    assert caught.value.code is Code.POLICY_MISSING
+    assert str(shop.folder) in caught.value.where
+    shop.store  # noqa: B018 - the data are another matter
 
 
 @pytest.mark.parametrize(

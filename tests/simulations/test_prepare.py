@@ -13,13 +13,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.store import ClientStore
+from client.store import ClientStore, read_policy
 from common.catalogue import Catalogue
 from common.errors import Code, DataError, HushRecError
 from common.interactions.partition import Partition
+from common.privacy.events import event_of
+from common.privacy.filters import Cap, best_order, total_cost
+from common.privacy.policy import Period, Policy
+from common.schedule import schedule_of
 from server.app import read_job
+from server.keys import server_key
 from simulations.dataset import load_dataset
 from simulations.engine.folders import client_folders
+from simulations.policies import policy_for, policy_toml
 from simulations.prepare import client_names, declared_population, make_job, prepare
 from simulations.run_folder import RunFolder
 
@@ -64,6 +70,90 @@ def test_the_job_states_declared_constants(run_folder: RunFolder) -> None:
     assert job.settings == {"rounds": 2, "embedding_dim": 4}
 
 
+def test_the_job_names_the_server_that_was_made_with_the_run(run_folder: RunFolder) -> None:
+    assert read_job(run_folder.path).server == server_key(run_folder.path).public
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {},
+        {"epsilon": 0.5, "rounds": 5},
+        {"solver": "popularity", "rounds": None, "dim": None},
+        {"solver": "dpsgd", "rounds": 1, "settings": {"sampling_rate": 0.2, "local_steps": 3}},
+        {"evaluation_share": 0.2},
+    ],
+)
+def test_a_simulated_client_allows_its_job_with_one_repeat_and_nothing_beside_it(
+    prepare_run: Callable[..., RunFolder], overrides: dict[str, Any]
+) -> None:
+    run = prepare_run(**overrides)
+    job = read_job(run.path)
+    policies = {read_policy(folder) for folder in client_folders(run.path)}
+    (policy,) = policies
+    assert policy == policy_for(job)
+    assert policy.servers == (job.server,)
+    assert (policy.solvers, policy.modes, policy.unit) == ((job.solver,), ("local",), "user")
+    assert policy.lifetime.delta == job.delta
+    assert policy.renyi_order == job.renyi_order
+    events = [event_of(release) for release in schedule_of(job).plan.releases]
+    chosen = policy.filter()
+    dearest = max(events, key=lambda event: chosen.cost(event).divergence)
+    assert chosen.admits(total_cost(chosen, [*events, dearest]))
+    found = chosen.epsilon(total_cost(chosen, [*events, dearest]))
+    assert 0 <= policy.lifetime.epsilon - found <= 0.0101
+    assert not chosen.admits(total_cost(chosen, [*events, dearest, dearest]))
+
+
+def test_only_a_job_that_samples_is_aimed_at_a_renyi_filter(
+    prepare_run: Callable[..., RunFolder],
+) -> None:
+    def order(name: str, **overrides: Any) -> int | None:
+        return read_job(prepare_run(name, **overrides).path).renyi_order
+
+    settings = {"sampling_rate": 0.2, "local_steps": 3}
+    assert order("plain") is None
+    assert order("all", solver="dpsgd", rounds=1) is None
+    sampled = order("some", solver="dpsgd", rounds=1, settings=settings, epsilon=2.0)
+    assert sampled == best_order(Cap(epsilon=2.0, delta=120**-1.1))
+    bare = {"solver": "dpsgd", "mode": "none", "no_privacy": True, "fixed_noise": False}
+    assert order("bare", rounds=1, settings=settings, **bare) is None
+
+
+def test_the_scenario_may_name_the_lifetime(prepare_run: Callable[..., RunFolder]) -> None:
+    run = prepare_run(lifetime_epsilon=20.0)
+    policy = read_policy(client_folders(run.path)[0])
+    assert policy.lifetime == Cap(epsilon=20.0, delta=120**-1.1)
+
+
+def test_a_lifetime_that_no_filter_can_hold_is_found_before_anything_is_written(
+    tmp_path: Path, small_scenario: Any
+) -> None:
+    scenario = small_scenario(lifetime_epsilon=300.0)
+    with pytest.raises(HushRecError) as caught:
+        make_job(scenario, load_dataset(scenario))
+    assert caught.value.code is Code.CONFIG_INVALID
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_policy_survives_its_file(tmp_path: Path) -> None:
+    policy = Policy(
+        lifetime=Cap(epsilon=2.5, delta=1e-7),
+        periods=(Period(days=7, epsilon=1.0), Period(days=30, epsilon=2.0)),
+        renyi_order=50,
+        modes=("local", "none"),
+        solvers=("subspace",),
+        servers=("ab" * 32,),
+        max_sampling_rate=0.25,
+        min_population=500,
+        max_message_bytes=10_000,
+        serving="shop",
+    )
+    path = tmp_path / "policy.toml"
+    path.write_text(policy_toml(policy))
+    assert Policy.load_toml(path) == policy
+
+
 def test_only_what_was_asked_for_is_marked(
     run_folder: RunFolder, prepare_run: Callable[..., RunFolder]
 ) -> None:
@@ -78,6 +168,7 @@ def test_only_what_was_asked_for_is_marked(
     assert fixed.simulated
     assert (private.noise_seed, bare.noise_seed, fixed.noise_seed) == (None, None, 7)
     assert (private.no_privacy, bare.no_privacy, fixed.no_privacy) == (False, True, False)
+    assert read_policy(client_folders(run_folder.path.parent / "bare")[0]).modes == ("none",)
 
 
 @pytest.mark.parametrize(
