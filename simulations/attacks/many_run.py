@@ -11,9 +11,7 @@ and sampling rate are the plan's.
 from __future__ import annotations
 
 import math
-import multiprocessing
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Literal, TypeAlias
@@ -43,7 +41,7 @@ __all__ = [
 ]
 
 MechanismMaker: TypeAlias = Callable[[Release, NoiseSource], SumMechanism]
-"""Makes the mechanism of a release; must be picklable to run in several processes."""
+"""Makes the mechanism of a release, as a client does for each that it answers."""
 
 ROWS: Final = 4
 """Rows that the canary touches, each with a whole clip."""
@@ -61,8 +59,6 @@ class ManyRunSettings(ShadowSettings):
     noise_share: float = Field(default=1.0, gt=0, le=1)
     """Share of the planned noise that the mechanism really gets: below 1 it is broken on
     purpose, to see whether the audit notices."""
-    processes: int = Field(default=1, ge=1, le=256)
-    """Processes that draw."""
 
 
 @dataclass(frozen=True)
@@ -231,36 +227,12 @@ def _all_draws(
     *,
     member: bool,
 ) -> Floats:
-    """Chunk after chunk, each from a source of its own."""
-    sizes = [min(_CHUNK, settings.runs - at) for at in range(0, settings.runs, _CHUNK)]
-    seeds: list[int | None] = [None] * len(sizes)
-    if settings.fixed_noise:
-        seeds = [2 * (settings.seed * len(sizes) + at) + member for at in range(len(sizes))]
-    chunk = partial(_chunk, releases, make, member)
-    parts: list[Floats] = []
-    side = "with" if member else "without"
-    for done, part in enumerate(_mapped(chunk, sizes, seeds, settings.processes), start=1):
-        parts.append(part)
-        tell(f"{side} the user: {min(done * _CHUNK, settings.runs)} of {settings.runs} draws")
+    """Chunk after chunk, so that somebody who waits sees how far it is."""
+    seed = 2 * settings.seed + member
+    noise = NoiseSource.seeded(seed) if settings.fixed_noise else NoiseSource.system()
+    side, parts = "with" if member else "without", []
+    for done in range(0, settings.runs, _CHUNK):
+        tell(f"{side} the user: {done} of {settings.runs} draws")
+        runs = min(_CHUNK, settings.runs - done)
+        parts.append(draw_ratios(releases, make, noise, runs, member=member))
     return np.concatenate(parts)
-
-
-def _mapped(
-    chunk: Callable[[int, int | None], Floats],
-    sizes: Sequence[int],
-    seeds: Sequence[int | None],
-    processes: int,
-) -> Any:
-    if processes == 1:
-        yield from map(chunk, sizes, seeds)
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context) as pool:
-        yield from pool.map(chunk, sizes, seeds)
-
-
-def _chunk(
-    releases: tuple[Release, ...], make: MechanismMaker, member: bool, runs: int, seed: int | None
-) -> Floats:
-    noise = NoiseSource.system() if seed is None else NoiseSource.seeded(seed)
-    return draw_ratios(releases, make, noise, runs, member=member)
