@@ -19,6 +19,7 @@ from client.release import answer, answer_code, answer_hello, answer_receipt
 from common.errors import Code, ConfigError, DataError, HushRecError
 
 if TYPE_CHECKING:
+    from client.guard import Clock
     from client.store import ClientStore
 
 __all__ = ["CodesOnly", "app", "make_app"]
@@ -49,7 +50,12 @@ class CodesOnly(ClientApp):
             return answer_code(message, Code.INTERNAL)
 
 
-def make_app(run: Path | None = None, *, simulation: bool = False) -> ClientApp:
+def make_app(
+    run: Path | None = None,
+    *,
+    simulation: bool = False,
+    clock: Clock | None = None,
+) -> ClientApp:
     """A ClientApp.
 
     Args:
@@ -58,49 +64,50 @@ def make_app(run: Path | None = None, *, simulation: bool = False) -> ClientApp:
             run from the environment variable `HUSHREC_RUN` of this process.
         simulation: the nodes are simulated even though they name their folders. The
             installed `app` never says so, whatever a server sends.
+        clock: what time it is, in UTC; None is the machine's.
     """
     client_app = CodesOnly()
 
     @client_app.train("step")
     def step(message: Message, context: Context) -> Message:
-        return _step(message, resolve_home(context, run, simulation=simulation))
+        return _step(message, resolve_home(context, run, simulation=simulation), clock)
 
     @client_app.query("hello")
     def hello(message: Message, context: Context) -> Message:
-        return _hello(message, resolve_home(context, run, simulation=simulation))
+        return _hello(message, resolve_home(context, run, simulation=simulation), clock)
 
     @client_app.query("receipt")
     def receipt(message: Message, context: Context) -> Message:
-        return _receipt(message, resolve_home(context, run, simulation=simulation))
+        return _receipt(message, resolve_home(context, run, simulation=simulation), clock)
 
     return client_app
 
 
-def _step(message: Message, home: Home) -> Message:
+def _step(message: Message, home: Home, clock: Clock | None) -> Message:
     from client.guard import Guard
     from client.training import prepared_step
 
     store = _open(home)
-    with Guard.open(store) as guard:
+    with Guard.open(store, clock) as guard:
         task = guard.read(message.content)
         reply = guard.answer(task, lambda schedule: prepared_step(task, schedule, store))
     return answer(message, reply)
 
 
-def _hello(message: Message, home: Home) -> Message:
+def _hello(message: Message, home: Home, clock: Clock | None) -> Message:
     from client.guard import Guard
 
     store = _open(home)
-    with Guard.open(store) as guard:
+    with Guard.open(store, clock) as guard:
         guard.look(message.content)
         key = guard.ledger_key
     return answer_hello(message, store.settings, store.catalogue.version, key)
 
 
-def _receipt(message: Message, home: Home) -> Message:
+def _receipt(message: Message, home: Home, clock: Clock | None) -> Message:
     from client.guard import Guard
 
-    with Guard.open(_open(home)) as guard:
+    with Guard.open(_open(home), clock) as guard:
         guard.take_receipt(message.content)
     return answer_receipt(message)
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from client.guard.guard import Check, Guard
+from client.guard.guard import Check, Clock, Guard
 
-__all__ = ["Check", "Guard"]
+__all__ = ["Check", "Clock", "Guard"]

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Any, Self, TypeAlias
 
 from flwr.app import RecordDict
@@ -43,8 +43,10 @@ from common.privacy.stream import NoiseSource
 from common.protocol import OK, ReceiptMessage, Reply, Task
 from common.schedule import Schedule, schedule_of
 
-__all__ = ["Check", "Guard"]
+__all__ = ["Check", "Clock", "Guard"]
 
+Clock: TypeAlias = Callable[[], datetime]
+"""Says what time it is, in UTC."""
 Check: TypeAlias = Callable[[Schedule], Compute]
 """Checks what a task brings, without looking at data, and returns what computes it."""
 
@@ -52,14 +54,21 @@ Check: TypeAlias = Callable[[Schedule], Compute]
 class Guard:
     """Stands between a task and the client's data. Use as a context manager."""
 
-    def __init__(self, store: ClientStore, policy: Policy, ledger: LedgerStore) -> None:
+    def __init__(
+        self, store: ClientStore, policy: Policy, ledger: LedgerStore, clock: Clock | None = None
+    ) -> None:
         self._store = store
         self._policy = policy
         self._ledger = ledger
+        self._clock = clock
 
     @classmethod
-    def open(cls, store: ClientStore) -> Self:
+    def open(cls, store: ClientStore, clock: Clock | None = None) -> Self:
         """Open the client's ledger under its policy.
+
+        Args:
+            store: the client's folder.
+            clock: what time it is, in UTC; None is the machine's.
 
         Raises:
             LedgerError: the ledger is foreign, broken, missing, or cannot be written.
@@ -72,10 +81,11 @@ class Guard:
             settings.name,
             settings.dataset_id,
             survives_power_cut=not settings.simulated,
+            clock=clock,
         )
         try:
             with refusing(ledger):
-                return cls(store, read_policy(store.folder), ledger)
+                return cls(store, read_policy(store.folder), ledger, clock)
         except BaseException:
             ledger.close()
             raise
@@ -232,7 +242,7 @@ class Guard:
         """
         with self._ledger.transaction():
             check_halted(self._ledger)
-            before = Budget.read(self._ledger, self._policy, datetime.now(UTC).date())
+            before = self._budget(self._now())
             admit(self._ledger, schedule, self._snapshot())
             body = {
                 "job_id": key.job_id,
@@ -243,10 +253,14 @@ class Guard:
             }
             row = self._ledger.append("reserve", body)
             if schedule.plan.mode != "none":
-                Budget.read(self._ledger, self._policy, date.fromisoformat(row.time[:10])).hold(
-                    before
-                )
+                self._budget(datetime.fromisoformat(row.time)).hold(before)
         return row.seq
+
+    def _budget(self, time: datetime) -> Budget:
+        return Budget.read(self._ledger, self._policy, time.astimezone(UTC).date())
+
+    def _now(self) -> datetime:
+        return datetime.now(UTC) if self._clock is None else self._clock()
 
     def _snapshot(self) -> str:
         """The data as a row may name them: a plain hash would confirm a guess at the log."""
