@@ -25,6 +25,7 @@ from common.privacy.accounting import ACCOUNTANT, NEIGHBOURING
 from simulations.dataset import Dataset
 from simulations.gains import METRIC, Gain, gain_by_shop_size
 from simulations.measure import Measured
+from simulations.report.budgets import read_audit, read_budgets
 from simulations.report.data import (
     Breakdown,
     BreakdownRow,
@@ -88,6 +89,8 @@ def build_report(
         guarantee=_guarantee(job, ledgers),
         rounds=tuple(_short(record.name) for record in rounds),
         spend=_spend(job, ledgers, len(rounds)),
+        budgets=read_budgets(folder.path) if job.mode != "none" else (),
+        audit=read_audit(folder.path),
         traffic=tuple(RoundTraffic(up=r.bytes_up, down=r.bytes_down) for r in rounds),
         lists=tuple(_lists(name, e) for name, e in measured.evaluations.items()),
         breakdowns=(

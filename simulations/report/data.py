@@ -10,8 +10,10 @@ from common.config import Settings
 from common.privacy.plan import Mode, Unit
 
 __all__ = [
+    "AuditFigures",
     "Breakdown",
     "BreakdownRow",
+    "ClientBudget",
     "ClientSpend",
     "DataSummary",
     "Estimate",
@@ -99,6 +101,44 @@ class ClientSpend(Settings):
     """Name of the client."""
     epsilon: tuple[float, ...]
     """Cumulative after each of the report's `rounds`."""
+
+
+class ClientBudget(Settings):
+    """A client's lifetime cap by its own policy, and what counts towards it after the run."""
+
+    client: str
+    """Name of the client."""
+    cap: float
+    """ε of the cap."""
+    delta: float
+    """δ of it."""
+    filter: str
+    """What holds it."""
+    in_force: float | None
+    """ε by the filter of everything that counts; None if none is finite."""
+    spent: float | None
+    """Share of the cap that was released."""
+    reserved: float | None
+    """Share that is reserved, or held for an open job, and was not released."""
+    left: float = Field(ge=0, le=1)
+    """Share that is left."""
+    left_epsilon: float = Field(ge=0)
+    """ε of a plan that still fits."""
+    refused: int = Field(default=0, ge=0)
+    """Requests that the client refused."""
+
+
+class AuditFigures(Settings):
+    """What an audit of the run found, if there was one."""
+
+    created: str
+    """When."""
+    verdict: str
+    """`kept`, `broken` or `nothing promised`."""
+    findings: int = Field(ge=0)
+    """Broken promises."""
+    attacks: tuple[tuple[str, str], ...] = ()
+    """Name and result in words of each attack."""
 
 
 class RoundTraffic(Settings):
@@ -246,6 +286,10 @@ class ReportData(Settings):
     """Names of the rounds."""
     spend: tuple[ClientSpend, ...] = ()
     """ε by round for each client; empty where no ε holds."""
+    budgets: tuple[ClientBudget, ...] = ()
+    """The lifetime cap of each client; empty where nothing is promised."""
+    audit: AuditFigures | None = None
+    """The last audit of the run."""
     traffic: tuple[RoundTraffic, ...]
     """One for each round."""
     lists: tuple[ListQuality, ...]

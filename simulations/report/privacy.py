@@ -1,7 +1,8 @@
-"""The section about privacy: the promise in words, and what each client spent."""
+"""The section about privacy: the promise in words, what each client spent, what audits found."""
 
 from __future__ import annotations
 
+from simulations.report.budgets import audit_part, budget_part
 from simulations.report.charts import round_lines
 from simulations.report.data import ReportData
 from simulations.report.layout import figure, pair, section
@@ -33,6 +34,8 @@ def privacy_section(data: ReportData) -> Markup:
         element("h3", "What is not promised"),
         element("ul", *(element("li", words) for words in not_promised(data)), class_="plain"),
         _spend(data) if data.spend else None,
+        budget_part(data.budgets) if data.budgets else None,
+        audit_part(data.audit),
     )
 
 
