@@ -15,7 +15,7 @@ from simulations.scenario import Scenario
 
 __all__ = ["ShadowSettings"]
 
-_KNOWN_STATES: Final[dict[str, dict[str, Any]]] = {"dpsgd": {"learning_rate": 1e-3}}
+_KNOWN_STATES: Final = {"optimizer": "sgd", "momentum": 0.0, "learning_rate": 1e-3}
 
 
 class ShadowSettings(Settings):
@@ -24,9 +24,11 @@ class ShadowSettings(Settings):
     solver: str = "subspace"
     """What trains."""
     settings: dict[str, Any] = Field(default_factory=dict)
-    """Further settings of the solver. Where a client takes steps of its own, the learning rate
-    is 0.001 unless said here: the auditor plays the server, which may choose what no promise
-    depends on, and so knows the states between the releases."""
+    """Further settings of the solver."""
+    known_states: bool = True
+    """Where a client takes steps of its own: plain descent at a learning rate of 0.001, whatever
+    `settings` say. The auditor plays the server, which may choose what no promise depends on,
+    and so knows the states between two releases."""
     epsilon: float | None = 4.0
     """Target ε of the client; None trains in mode `none`."""
     delta: float = Field(default=1e-5, gt=0, lt=1)
@@ -52,6 +54,7 @@ class ShadowSettings(Settings):
         private: dict[str, Any] = {"mode": "none", "no_privacy": True}
         if self.epsilon is not None:
             private = {"epsilon": self.epsilon, "delta": self.delta}
+        known = self.solver == "dpsgd" and self.known_states
         market = MarketplaceSettings(
             users=self.users,
             items=self.items,
@@ -62,7 +65,7 @@ class ShadowSettings(Settings):
         values = {
             "marketplace": market,
             "solver": self.solver,
-            "settings": {**_KNOWN_STATES.get(self.solver, {}), **self.settings},
+            "settings": {**self.settings, **(_KNOWN_STATES if known else {})},
             "seed": self.seed,
             "fixed_noise": self.fixed_noise,
             **private,

@@ -12,6 +12,7 @@ from common.errors import Code, ConfigError, PlanError
 from common.privacy.mechanisms import ExactSum, SumMechanism
 from common.privacy.plan import PrivacyPlan
 from common.privacy.stream import NoiseSource
+from common.schedule import schedule_of
 from simulations.attacks.bounds import one_run_ceiling
 from simulations.attacks.one_run import OneRunSettings, audit_one_run, scored_run
 
@@ -108,5 +109,15 @@ def test_what_has_no_plan_or_no_inverse_is_refused() -> None:
     assert caught.value.code is Code.PLAN_MODE
     adam = {**SMALL["dpsgd"], "optimizer": "adam"}
     with pytest.raises(ConfigError, match="sgd with momentum 0") as refused:
-        audit_one_run(small("dpsgd", settings=adam, canaries=20))
+        audit_one_run(small("dpsgd", settings=adam, canaries=20, known_states=False))
     assert refused.value.code is Code.CONFIG_INVALID
+
+
+def test_the_auditor_chooses_what_no_promise_depends_on() -> None:
+    """An optimiser with memory is replaced, and the plan stays what it was."""
+    asked = small("dpsgd", settings={**SMALL["dpsgd"], "optimizer": "adam", "momentum": 0.9})
+    chosen = asked.job(asked.dataset())
+    as_asked = asked.model_copy(update={"known_states": False})
+    job = as_asked.job(as_asked.dataset())
+    assert (chosen.settings["optimizer"], job.settings["optimizer"]) == ("sgd", "adam")
+    assert schedule_of(chosen).plan == schedule_of(job).plan
