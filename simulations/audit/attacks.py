@@ -16,6 +16,7 @@ from common.config import Settings
 from common.job import Job
 from common.pages.markup import Markup
 from common.pages.numbers import big, count
+from simulations.attacks.bounds import epsilon_of_mu
 from simulations.attacks.many_run import ManyRunSettings, audit_many_run
 from simulations.attacks.membership import (
     LIKELIHOOD_RATIO,
@@ -161,7 +162,8 @@ def _one_run(job: Job, sizes: AttackSizes, tell: Tell) -> Attack:
         findings = _finding("one-run", again.broken, again.bound, again.epsilon, again.delta)
     words = (
         f"{count(settings.canaries)} canary users in one training show "
-        f"{_at_least(result.bound, settings.confidence, result.delta)}{_beside(result.epsilon)}; "
+        f"{_at_least(result.bound, settings.confidence, result.delta)}"
+        f"{_gaussian(result.mu_bound, result.delta)}{_beside(result.epsilon)}; "
         f"perfect guesses would have shown {result.ceiling:.1f}."
     )
     return Attack(
@@ -197,6 +199,7 @@ def _many_run(job: Job, sizes: AttackSizes, tell: Tell) -> Attack:
     words = (
         f"the dearest sum of the plan {count(settings.runs)} times on each of two neighbours shows "
         f"{_at_least(result.bound.epsilon, settings.confidence, settings.delta)}"
+        f"{_gaussian(None if result.mu is None else result.bound.mu, settings.delta)}"
         f"{_beside(result.epsilon)}; no error at all would have shown {result.ceiling:.1f}."
     )
     return Attack(
@@ -318,5 +321,12 @@ def _at_least(bound: float, confidence: float, delta: float) -> str:
     return f"ε ≥ {bound:.2f} with {confidence:.0%} confidence at δ = {big(delta)}"
 
 
+def _gaussian(mu: float | None, delta: float) -> str:
+    """What the bound is for a mechanism that is known to be Gaussian."""
+    if mu is None or delta == 0:
+        return ""
+    return f" ({epsilon_of_mu(mu, delta):.2f} if the noise is Gaussian)"
+
+
 def _beside(promised: float | None) -> str:
-    return "" if promised is None else f", where {promised:.2f} is promised"
+    return "" if promised is None else f", where {promised:.2f} is promised by PLD"

@@ -15,6 +15,7 @@ from client.commands_audit import BROKEN, today
 from common.audit.statement_page import render_statements
 from common.files import write_atomic
 from common.terminal import Format, FormatOption, Teller, finish, print_json
+from simulations.attacks.commands import attack_many_run, attack_one_run
 from simulations.attacks.membership_command import attack_membership
 from simulations.attacks.reconstruction_command import attack_reconstruction
 from simulations.audit.page import render_audit, verdict_words
@@ -31,6 +32,8 @@ def extend(audit: typer.Typer) -> None:
         no_args_is_help=True,
         add_completion=False,
     )
+    attack.command("one-run")(attack_one_run)
+    attack.command("many-run")(attack_many_run)
     attack.command("membership")(attack_membership)
     attack.command("reconstruction")(attack_reconstruction)
     audit.add_typer(attack, name="attack")

@@ -15,7 +15,7 @@ from common.errors import HushRecError
 from common.pages.markup import Markup, element, join
 from common.pages.numbers import big, count, epsilon_text
 from common.privacy.accounting import NEIGHBOURING
-from simulations.report.data import AuditFigures, ClientBudget
+from simulations.report.data import AuditFigures, ClientBudget, Guarantee
 from simulations.report.tables import Row, table
 
 __all__ = ["audit_part", "budget_part", "read_audit", "read_budgets"]
@@ -76,7 +76,7 @@ def budget_part(budgets: Sequence[ClientBudget]) -> Markup:
     return join([element("h3", "Budgets"), element("p", words), found])
 
 
-def audit_part(audit: AuditFigures | None) -> Markup:
+def audit_part(audit: AuditFigures | None, guarantee: Guarantee) -> Markup:
     """What an audit found, or how to have one."""
     heading = element("h3", "Audit")
     if audit is None:
@@ -84,13 +84,10 @@ def audit_part(audit: AuditFigures | None) -> Markup:
         return join([heading, element("p", "Not audited when this page was made: ", command, ".")])
     found = "" if audit.findings == 0 else f" Findings: {count(audit.findings)}."
     words = f"Audited on {audit.created}. {_VERDICTS.get(audit.verdict, audit.verdict)}{found} "
-    items = (element("li", element("b", f"{name}: "), sentence) for name, sentence in audit.attacks)
-    return join(
-        [
-            heading,
-            element("p", words, "All of it: ", element("code", "audit/audit.html"), "."),
-            element("ul", *items, class_="plain") if audit.attacks else None,
-        ]
+    terms = f" ({guarantee.unit} level, {guarantee.neighbouring}, {guarantee.mode} mode)"
+    items = (
+        element("li", element("b", f"{name}: "), sentence.rstrip("."), f"{terms}.")
+        for name, sentence in audit.attacks
     )
 
 

@@ -35,7 +35,7 @@ def privacy_section(data: ReportData) -> Markup:
         element("ul", *(element("li", words) for words in not_promised(data)), class_="plain"),
         _spend(data) if data.spend else None,
         budget_part(data.budgets) if data.budgets else None,
-        audit_part(data.audit),
+        audit_part(data.audit, data.guarantee),
     )
 
 

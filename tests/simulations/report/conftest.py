@@ -3,8 +3,10 @@
 import pytest
 
 from simulations.report.data import (
+    AuditFigures,
     Breakdown,
     BreakdownRow,
+    ClientBudget,
     ClientSpend,
     DataSummary,
     Estimate,
@@ -126,6 +128,24 @@ def _spend() -> tuple[ClientSpend, ...]:
     )
 
 
+def _budgets() -> tuple[ClientBudget, ...]:
+    return tuple(
+        ClientBudget(
+            client=f"shop-{k + 1:02d}",
+            cap=9.5,
+            delta=7.26e-5,
+            filter="GDP filter",
+            in_force=7.99,
+            spent=0.7,
+            reserved=0.05 if k == 3 else 0.0,
+            left=0.25 if k == 3 else 0.3,
+            left_epsilon=3.21,
+            refused=k % 2,
+        )
+        for k in range(32)
+    )
+
+
 @pytest.fixture
 def sample() -> ReportData:
     return make_sample()
@@ -175,6 +195,18 @@ def make_sample() -> ReportData:
         ),
         rounds=("popularity", "sum 1", "sum 2", "metrics"),
         spend=_spend(),
+        budgets=_budgets(),
+        audit=AuditFigures(
+            created="2026-11-21 09:00 UTC",
+            verdict="kept",
+            findings=0,
+            attacks=(
+                (
+                    "One run with canaries",
+                    "ε ≥ 1.15 at δ = 7.3×10⁻⁵, where 3.98 is promised by PLD.",
+                ),
+            ),
+        ),
         traffic=(
             RoundTraffic(up=259_000, down=64_000),
             RoundTraffic(up=4_110_000, down=2_055_000),
