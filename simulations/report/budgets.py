@@ -89,6 +89,13 @@ def audit_part(audit: AuditFigures | None, guarantee: Guarantee) -> Markup:
         element("li", element("b", f"{name}: "), sentence.rstrip("."), f"{terms}.")
         for name, sentence in audit.attacks
     )
+    return join(
+        [
+            heading,
+            element("p", words, "All of it: ", element("code", "audit/audit.html"), "."),
+            element("ul", *items, class_="plain") if audit.attacks else None,
+        ]
+    )
 
 
 def _budget(view: BudgetView) -> ClientBudget:
