@@ -13,8 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal
 
 import numpy as np
 from pydantic import Field
@@ -24,24 +23,21 @@ from common.errors import Code, ConfigError
 from common.privacy.accounting import epsilon as epsilon_of_events
 from common.privacy.contributions import SparseRows
 from common.privacy.events import GaussianSumEvent, event_of
-from common.privacy.mechanisms import GaussianSum, SumMechanism
+from common.privacy.mechanisms import SumMechanism
 from common.privacy.plan import PrivacyPlan, Release
 from common.privacy.stream import NoiseSource
 from common.schedule import schedule_of
+from simulations.attacks.defects import ClipsEvents, MechanismMaker, weakened
 from simulations.attacks.error_rates import SplitBound, many_run_ceiling, split_bound
 from simulations.attacks.shadow import ShadowSettings
 
 __all__ = [
     "ManyRunResult",
     "ManyRunSettings",
-    "MechanismMaker",
     "audit_many_run",
     "draw_ratios",
-    "weakened",
+    "sampled_runs",
 ]
-
-MechanismMaker: TypeAlias = Callable[[Release, NoiseSource], SumMechanism]
-"""Makes the mechanism of a release, as a client does for each that it answers."""
 
 ROWS: Final = 4
 """Rows that the canary touches, each with a whole clip."""
@@ -59,6 +55,9 @@ class ManyRunSettings(ShadowSettings):
     noise_share: float = Field(default=1.0, gt=0, le=1)
     """Share of the planned noise that the mechanism really gets: below 1 it is broken on
     purpose, to see whether the audit notices."""
+    clips_events: bool = False
+    """Broken on purpose in another way: clips events, though the unit is the user. Not with
+    `noise_share`, and for plans without sampling."""
 
 
 @dataclass(frozen=True)
@@ -107,16 +106,6 @@ class ManyRunResult:
         }
 
 
-def weakened(share: float) -> MechanismMaker:
-    """The real mechanism with `share` of the planned noise: what an audit must catch."""
-    return partial(_with_noise, share)
-
-
-def _with_noise(share: float, release: Release, noise: NoiseSource) -> SumMechanism:
-    multiplier = release.noise_multiplier * share
-    return GaussianSum(release.model_copy(update={"noise_multiplier": multiplier}), noise)
-
-
 def audit_many_run(
     settings: ManyRunSettings,
     make: MechanismMaker | None = None,
@@ -126,7 +115,7 @@ def audit_many_run(
 
     Args:
         settings: plan, runs, confidence.
-        make: the mechanism; None for the real one, with `noise_share` of its noise.
+        make: the mechanism; None for the one that the settings say.
         tell: is told how far it is.
 
     Raises:
@@ -140,12 +129,8 @@ def audit_many_run(
             where="epsilon",
             remedy="Give the ε of a plan to audit.",
         )
-    releases = _audited(settings)
+    releases, without, having = sampled_runs(settings, make, tell)
     events = [event_of(release) for release in releases]
-    maker = make if make is not None else weakened(settings.noise_share)
-    without, having = (
-        _all_draws(settings, releases, maker, tell, member=member) for member in (False, True)
-    )
     return ManyRunResult(
         settings=settings,
         sums=sum(release.steps for release in releases),
@@ -156,6 +141,21 @@ def audit_many_run(
             settings.runs - settings.runs // 2, settings.confidence, settings.delta
         ),
     )
+
+
+def sampled_runs(
+    settings: ManyRunSettings,
+    make: MechanismMaker | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> tuple[tuple[Release, ...], Floats, Floats]:
+    """The releases of one draw, and the ratios without and with the canary, `[runs]` each."""
+    releases = _audited(settings)
+    broken = ClipsEvents if settings.clips_events else weakened(settings.noise_share)
+    maker = broken if make is None else make
+    without, having = (
+        _all_draws(settings, releases, maker, tell, member=member) for member in (False, True)
+    )
+    return releases, without, having
 
 
 def draw_ratios(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -10,19 +9,11 @@ import pytest
 
 from common.arrays import Ints
 from common.errors import Code, ConfigError
-from common.privacy.contributions import Contributions, SparseRows
-from common.privacy.grid import quantise
-from common.privacy.mechanisms import GaussianSum, SumMechanism, _add_rows, _checked
+from common.privacy.mechanisms import GaussianSum, SumMechanism
 from common.privacy.plan import Release
 from common.privacy.stream import NoiseSource
-from simulations.attacks.many_run import (
-    ROWS,
-    ManyRunSettings,
-    MechanismMaker,
-    audit_many_run,
-    draw_ratios,
-    weakened,
-)
+from simulations.attacks.defects import ClipsEvents, MechanismMaker, weakened
+from simulations.attacks.many_run import ROWS, ManyRunSettings, audit_many_run, draw_ratios
 
 SURE = 1 - 1e-6
 
@@ -38,19 +29,6 @@ def settings(**changes: Any) -> ManyRunSettings:
         "fixed_noise": True,
     }
     return ManyRunSettings(**{**values, **changes})
-
-
-class ClipsEvents(GaussianSum):
-    """Clips each event in the place of each user."""
-
-    def _add(self, total: Ints, contributions: Iterable[Contributions]) -> None:
-        release, grid = self._release, self._event.clip_grid
-        for block in _checked(contributions, release, self._chosen):
-            entries = len(block.rows)
-            events = SparseRows(
-                np.arange(entries), np.arange(entries + 1), block.rows, block.values
-            )
-            _add_rows(total, block.rows, quantise(events, release.clip_norm, grid))
 
 
 class SumsEverybody(GaussianSum):
