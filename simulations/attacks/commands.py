@@ -126,7 +126,8 @@ def _print_one_run(result: OneRunResult, console: Console) -> None:
     title = (
         f"One run, {settings.solver}, {settings.canaries} canaries, {result.included} of them in"
     )
-    _print_table(title, rows, result.delta, settings.confidence, console)
+    mode = "none" if result.epsilon is None else "local"
+    _print_table(title, rows, result.delta, settings.confidence, console, mode)
     best = result.best
     console.print(f"{best.correct} of {best.made} guesses were right.", markup=False)
     _print_verdict(result.broken, console)
@@ -156,6 +157,7 @@ def _print_table(
     delta: float,
     confidence: float,
     console: Console,
+    mode: str = "local",
 ) -> None:
     table = Table(title=title, title_justify="left")
     for name in ("", "ε", "μ"):
@@ -164,8 +166,8 @@ def _print_table(
         table.add_row(*row)
     console.print(table)
     console.print(
-        f"ε at δ = {delta:.3g}, unit user (add/remove one user), mode local at each client; "
-        f"bounds from below with {confidence:.6g} confidence each.",
+        f"ε at δ = {delta:.3g}, unit user (add/remove one user), mode {mode}; bounds from below "
+        f"with {confidence:.6g} confidence each.",
         markup=False,
     )
 
