@@ -15,7 +15,7 @@ from common.errors import Code, ConfigError
 from common.privacy.gdp import gaussian_mu
 from simulations.attacks.bounds import one_run_epsilon, one_run_mu
 
-__all__ = ["FEWEST_CANARIES", "Guesses", "guess", "guesses_each_way"]
+__all__ = ["FEWEST_CANARIES", "Guesses", "accuracy", "guess", "guesses_each_way"]
 
 FEWEST_CANARIES: Final = 20
 _SPREADS: Final = 3.0
@@ -93,7 +93,7 @@ def guesses_each_way(
     tried = np.unique(np.geomspace(1, every, _TRIED).astype(np.int64))
 
     def shown(each_way: int) -> float:
-        right = math.floor(2 * each_way * _accuracy(each_way / canaries, mu))
+        right = math.floor(2 * each_way * accuracy(each_way / canaries, mu))
         return one_run_epsilon(canaries, 2 * each_way, right, delta, confidence)
 
     best = max((int(number) for number in tried), key=shown)
@@ -132,7 +132,7 @@ def guess(
     )
 
 
-def _accuracy(share: float, mu: float) -> float:
+def accuracy(share: float, mu: float) -> float:
     """How often the surest `share` each way are right, for scores N(0, 1) out and N(μ, 1) in."""
     low, high = -10.0, 10.0 + mu
     for _ in range(60):

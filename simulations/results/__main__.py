@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from simulations.attacks.study import run_attacks
 from simulations.results.accuracy import CASES, run_accuracy
 from simulations.results.federation import run_federation
 from simulations.results.joining import run_demo, run_regions, run_shops
@@ -18,6 +19,7 @@ Study = Callable[[Path, Path, Sequence[int], Callable[[str], None]], None]
 
 STUDIES: dict[str, Study] = {
     **{solver: partial(run_accuracy, solver) for solver in CASES},
+    "attacks": run_attacks,
     "demo": run_demo,
     "federation": run_federation,
     "membership": run_membership,
