@@ -14,7 +14,9 @@ from simulations.attacks.study import expected_many_run, expected_one_run, run_a
 def test_the_page_has_every_audit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     quick = ("popularity", "subspace")
     small = {"users": 30, "items": 30, "canaries": 60}
-    ones = [{**case, **small} for case in study.ONE_RUNS if case["solver"] in quick]
+    dims = {"popularity": {}, "subspace": {"settings": {"embedding_dim": 4, "rounds": 2}}}
+    cases = [case for case in study.ONE_RUNS if case["solver"] in quick]
+    ones = [{**case, **small, **dims[case["solver"]]} for case in cases]
     many = [{**case, "runs": 60} for case in study.MANY_RUNS if case["solver"] in quick]
     monkeypatch.setattr(study, "ONE_RUNS", ones[:5])
     monkeypatch.setattr(study, "MANY_RUNS", many)
