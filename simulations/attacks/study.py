@@ -20,7 +20,14 @@ from simulations.attacks.many_run import ManyRunSettings, audit_many_run
 from simulations.attacks.one_run import OneRunSettings, audit_one_run
 from simulations.results.pages import write_page
 
-__all__ = ["MANY_RUNS", "ONE_RUNS", "expected_many_run", "expected_one_run", "run_attacks"]
+__all__ = [
+    "EXPECTED",
+    "MANY_RUNS",
+    "ONE_RUNS",
+    "expected_many_run",
+    "expected_one_run",
+    "run_attacks",
+]
 
 ONE_RUNS: Final[Sequence[dict[str, Any]]] = (
     *({"solver": s, "epsilon": None} for s in ("popularity", "subspace", "ials", "dpsgd")),
@@ -47,6 +54,9 @@ MANY_RUNS: Final[Sequence[dict[str, Any]]] = (
     ),
 )
 """Settings of each many-run audit beside the defaults."""
+
+EXPECTED: Final = (1_000, 10_000, 100_000)
+"""Canaries for which the page says what is to be expected."""
 
 _NOTES: Final = """
 Lower bounds on ε with 95% confidence each, beside what the plan promises: by PLD, user level
@@ -98,7 +108,7 @@ def run_attacks(data: Path, out: Path, seeds: Sequence[int], tell: Callable[[str
             "One run (means over seeds)": _mean(one),
             "Many runs": pd.DataFrame(many).drop(columns=["attack"]),
             "What it would take: one run at ε = 4": pd.DataFrame(
-                [expected_one_run(canaries) for canaries in (1_000, 10_000, 100_000)]
+                [expected_one_run(canaries) for canaries in EXPECTED]
             ),
             "What it would take: many runs at ε = 4": pd.DataFrame(
                 [expected_many_run(10**power) for power in range(3, 8)]
