@@ -2,8 +2,8 @@
 
 A server asks one deployed client after another for every step of a job and asks again until it
 has the reply, while the client's process is killed at random points of checking, reserving,
-computing, committing and sending. After every attempt the ledger is opened and verified as a
-whole, and three things must hold:
+computing, committing, replying and sending. After every attempt the ledger is opened and
+verified as a whole, and three things must hold:
 
 1. of every step, no more different replies left than the ledger has reservations for it;
 2. whatever left, even the first bytes of a reply, is the beginning of the one reply that is
@@ -266,7 +266,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "kills",
         title="Clients that are killed",
         command=f"python -m simulations.attacks.kills --kills {given.kills} --seed {given.seed}",
-        notes=_NOTES.format(**said),
+        notes=_NOTES.format(**said).replace("\n", " ").replace("  ", "\n\n"),
         rows=found.kills,
         tables={"Kills by the phase in which they fell": counts},
     )

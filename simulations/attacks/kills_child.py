@@ -30,8 +30,9 @@ from common.protocol import STEP, Reply, Task
 
 __all__ = ["PHASES", "Attempt", "Kill", "attempt"]
 
-PHASES: Final = ("check", "reserve", "compute", "commit", "send")
-"""Before the reservation; while it is written; until the commit; the commit; until the end."""
+PHASES: Final = ("check", "reserve", "compute", "commit", "reply", "send")
+"""Before the reservation; while it is written; until the commit; the commit; until the first
+byte leaves; until the last one has."""
 _CHUNK: Final = 256
 _NODE: Final = 5
 
@@ -104,8 +105,10 @@ def _answer(folder: Path, task: Task, tracer: _Tracer, writing: int) -> None:
         app = make_app()
         sys.setprofile(tracer)
         reply = Reply.from_records(app(message, context).content)
+        data = _data(reply)
         tracer.enter("send")
-        _send(writing, reply)
+        for start in range(0, len(data), _CHUNK):
+            os.write(writing, data[start : start + _CHUNK])
         sys.setprofile(None)
         os._exit(0)
     except BaseException:  # noqa: BLE001 - nothing may return into the parent's frames
@@ -114,13 +117,12 @@ def _answer(folder: Path, task: Task, tracer: _Tracer, writing: int) -> None:
         os._exit(1)
 
 
-def _send(writing: int, reply: Reply) -> None:
+def _data(reply: Reply) -> bytes:
+    """A reply as it leaves: its length, its code and head, its arrays."""
     head = None if reply.head is None else reply.head.model_dump()
     header = json.dumps({"code": reply.code, "head": head}).encode()
     body = header + b"\n" + arrays_to_bytes(reply.arrays)
-    data = len(body).to_bytes(4, "big") + body
-    for start in range(0, len(data), _CHUNK):
-        os.write(writing, data[start : start + _CHUNK])
+    return len(body).to_bytes(4, "big") + body
 
 
 def _listen(reading: int, child: int, deadline: float | None) -> bytes:
