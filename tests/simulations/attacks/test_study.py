@@ -17,7 +17,11 @@ def test_the_page_has_every_audit(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     dims = {"popularity": {}, "subspace": {"settings": {"embedding_dim": 4, "rounds": 2}}}
     cases = [case for case in study.ONE_RUNS if case["solver"] in quick]
     ones = [{**case, **small, **dims[case["solver"]]} for case in cases]
-    many = [{**case, "runs": 60} for case in study.MANY_RUNS if case["solver"] in quick]
+    many = [
+        {**case, "runs": 60, "users": 20, "items": 20}
+        for case in study.MANY_RUNS
+        if case["solver"] in quick
+    ]
     monkeypatch.setattr(study, "ONE_RUNS", ones[:5])
     monkeypatch.setattr(study, "MANY_RUNS", many)
     monkeypatch.setattr(study, "EXPECTED", (1_000,))
