@@ -21,7 +21,7 @@ from common.config import read_json, read_toml
 from common.errors import Code
 from common.privacy.gdp import gaussian_mu
 from common.solvers.registry import SOLVERS
-from simulations.commands import simulate
+from hushrec import command_line
 from simulations.live import LiveView
 from simulations.marketplace import MarketplaceSettings
 from simulations.runner import start_run
@@ -32,8 +32,8 @@ GUIDE = ROOT / "docs" / "guide"
 ERRORS = ROOT / "docs" / "errors"
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 SCENARIOS = sorted((ROOT / "simulations" / "scenarios").glob("*.toml"))
-OTHERS_OPTIONS = {"--constraint", "--strict", "--node-config", "--run-config"}
-"""Options in prose that belong to pip, mypy or Flower."""
+OTHERS_OPTIONS = {"--help", "--constraint", "--strict", "--node-config", "--run-config"}
+"""Options in prose that belong to every command, or to pip, mypy or Flower."""
 OTHERS_COMMANDS = {".", "apt-get", "cat", "cd", "export", "flwr", "git", "pytest", "python", "ruff"}
 
 
@@ -55,15 +55,26 @@ def _prose(page: Path) -> str:
     return re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
 
 
-def _command() -> click.Command:
-    app = typer.Typer(add_completion=False)
-    app.command("simulate")(simulate)
-    return typer.main.get_command(app)
+def _commands(group: click.Command, name: str) -> dict[str, click.Command]:
+    """Every command below `group` by its words, `hushrec audit verify`."""
+    if not isinstance(group, click.Group):
+        return {name: group}
+    found: dict[str, click.Command] = {}
+    for word, command in group.commands.items():
+        found |= _commands(command, f"{name} {word}")
+    return found
 
 
-def _options() -> set[str]:
-    parameters = [p for p in _command().params if p.name != "help"]
-    return {name for p in parameters for name in (*p.opts, *p.secondary_opts)}
+FRONT_DOOR = typer.main.get_command(command_line())
+COMMANDS = _commands(FRONT_DOOR, "hushrec")
+
+
+def _options(*names: str) -> set[str]:
+    """Options of these commands, or of all."""
+    commands = [COMMANDS[name] for name in names or COMMANDS]
+    parameters = [p for c in commands for p in c.params if isinstance(p, click.Option)]
+    named = [p for p in parameters if p.name != "help"]
+    return {name for p in named for name in (*p.opts, *p.secondary_opts)}
 
 
 def _name(page: Path) -> str:
@@ -94,7 +105,21 @@ def test_the_index_of_errors_lists_every_code_once():
 def test_the_guide_lists_exactly_the_options_that_exist():
     table = (GUIDE / "simulate.md").read_text(encoding="utf-8")
     listed = re.findall(r"^\| `(--[a-z-]+)", table, re.M)
-    assert sorted(listed) == sorted(_options())
+    assert sorted(listed) == sorted(_options("hushrec simulate"))
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS.keys() - {"hushrec simulate"}))
+def test_the_guide_to_audits_lists_exactly_the_options_of_each_command(command):
+    text = (GUIDE / "audit.md").read_text(encoding="utf-8")
+    section = re.search(rf"^## `{command}`\n(.*?)(?=^## |\Z)", text, re.M | re.S)
+    assert section is not None, f"{command} has no section"
+    listed = re.findall(r"^\| `(--[a-z-]+)", section[1], re.M)
+    assert sorted(listed) == sorted(_options(command))
+
+
+def test_the_guide_to_audits_has_no_command_that_does_not_exist():
+    text = (GUIDE / "audit.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^## `(hushrec [a-z -]+)`$", text, re.M)) <= set(COMMANDS)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)
@@ -170,18 +195,29 @@ def test_commands_in_the_docs_exist(page, line):
     if words[0] == "make":
         assert {w for w in words[1:] if "=" not in w} <= _targets()
     elif words[0].endswith("hushrec"):
-        assert words[1] == "simulate"
-        _check_simulate(words[2:])
+        _check_hushrec(words[1:])
     else:
         allowed = {".", "git"} if page == "README.md" else OTHERS_COMMANDS
         assert words[0] in allowed
 
 
-def _check_simulate(arguments: list[str]) -> None:
-    """Options parse, and mean a scenario that is in order."""
-    command = _command()
+def _check_hushrec(arguments: list[str]) -> None:
+    """The command exists, and its options parse."""
     if "--help" in arguments:
         return
+    group, words = FRONT_DOOR, list(arguments)
+    while isinstance(group, click.Group):
+        if words[0] not in group.commands and "run" in group.commands:
+            words = ["run", *words]  # `audit RUN`
+        group, words = group.commands[words[0]], words[1:]
+    if arguments[0] == "simulate":
+        _check_simulate(group, words)
+    else:
+        group.make_context(arguments[0], words)
+
+
+def _check_simulate(command: click.Command, arguments: list[str]) -> None:
+    """Options parse, and mean a scenario that is in order."""
     context = command.make_context("simulate", list(arguments))
     given = {k: v for k, v in context.params.items() if k in Scenario.model_fields}
     values = {k: v for k, v in given.items() if v is not None and k != "scenario"}

@@ -197,7 +197,8 @@ def _percent(share: float) -> str:
 def _attacks(one: Statement) -> list[str]:
     if not one.bounds:
         return ["None was tried for this statement."]
-    return [f"{bound.name}: {bound.words}" for bound in one.bounds]
+    said = [f"{bound.name}: {bound.words}" for bound in one.bounds]
+    return ["On synthetic users, with the settings of the run that was audited.", *said]
 
 
 def _not_promised(one: Statement) -> list[str]:

@@ -41,9 +41,9 @@ def extend(audit: typer.Typer) -> None:
 
 def run(
     run_dir: Annotated[Path, typer.Argument(help="Folder of the run.")],
-    attacks: Annotated[
-        bool, typer.Option("--attacks/--no-attacks", help="Attack shadow data too.")
-    ] = True,
+    no_attacks: Annotated[
+        bool, typer.Option("--no-attacks", help="Leave the attacks on shadow data out.")
+    ] = False,
     output: FormatOption = Format.TEXT,
 ) -> None:
     """Audit a run: ledgers, ε, caps, models, attacks; status 1 if a promise is broken.
@@ -53,7 +53,7 @@ def run(
 
     def work() -> int:
         with Teller() as teller:
-            found = audit_run(run_dir, teller.tell, attacks=attacks)
+            found = audit_run(run_dir, teller.tell, attacks=not no_attacks)
             teller.tell("writing")
             write_audit(found)
         if output is Format.JSON:
