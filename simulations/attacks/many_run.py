@@ -22,14 +22,14 @@ from common.arrays import Floats, Ints
 from common.errors import Code, ConfigError
 from common.privacy.accounting import epsilon as epsilon_of_events
 from common.privacy.contributions import SparseRows
-from common.privacy.events import GaussianSumEvent, event_of
+from common.privacy.events import event_of
 from common.privacy.mechanisms import SumMechanism
 from common.privacy.plan import PrivacyPlan, Release
 from common.privacy.stream import NoiseSource
 from common.schedule import schedule_of
 from simulations.attacks.defects import ClipsEvents, MechanismMaker, weakened
 from simulations.attacks.error_rates import SplitBound, many_run_ceiling, split_bound
-from simulations.attacks.shadow import ShadowSettings
+from simulations.attacks.shadow import ShadowSettings, promised_mu
 
 __all__ = [
     "ManyRunResult",
@@ -135,7 +135,7 @@ def audit_many_run(
         settings=settings,
         sums=sum(release.steps for release in releases),
         epsilon=epsilon_of_events(events, settings.delta),
-        mu=_mu_of([event for event in events if isinstance(event, GaussianSumEvent)]),
+        mu=promised_mu(events),
         bound=split_bound(without, having, settings.delta, settings.confidence),
         ceiling=many_run_ceiling(
             settings.runs - settings.runs // 2, settings.confidence, settings.delta
@@ -211,12 +211,6 @@ def _audited(settings: ManyRunSettings) -> tuple[Release, ...]:
         return tuple(small)
     dearest = max(small, key=lambda r: r.sampling_rate / r.noise_multiplier)
     return (dearest.model_copy(update={"steps": 1}),)
-
-
-def _mu_of(events: Sequence[GaussianSumEvent]) -> float | None:
-    if any(event.sampling_rate < 1 for event in events):
-        return None
-    return math.sqrt(math.fsum(event.steps / event.noise_multiplier**2 for event in events))
 
 
 def _all_draws(

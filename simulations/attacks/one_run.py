@@ -8,9 +8,8 @@ and is right more often than a promise allows, or not (Steinke, Nasr, Jagielski 
 
 from __future__ import annotations
 
-import math
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +21,7 @@ from pydantic import Field
 
 from common.arrays import Floats
 from common.privacy.accounting import epsilon as epsilon_of_events
-from common.privacy.events import Event, GaussianSumEvent, event_of
+from common.privacy.events import Event, event_of
 from common.protocol import OK, STEP, Reply, Task
 from common.schedule import schedule_of
 from server.app import make_app, read_job
@@ -32,7 +31,7 @@ from simulations.attacks.canaries import Canaries
 from simulations.attacks.canary_scores import canary_scores
 from simulations.attacks.guesses import FEWEST_CANARIES, Guesses, guess, guesses_each_way
 from simulations.attacks.recording import RecordingGrid
-from simulations.attacks.shadow import ShadowSettings
+from simulations.attacks.shadow import ShadowSettings, promised_mu
 from simulations.engine.folders import client_folders
 from simulations.prepare import prepare
 from simulations.run_folder import RunFolder
@@ -139,12 +138,11 @@ def audit_one_run(
     delta = 0.0 if settings.epsilon is None else settings.delta
     each_way = guesses_each_way(settings.canaries, settings.epsilon, delta, settings.confidence)
     scores, included, events = scored_run(settings, tell)
-    private = [event for event in events if isinstance(event, GaussianSumEvent)]
     return OneRunResult(
         settings=settings,
         epsilon=None if settings.epsilon is None else epsilon_of_events(events, delta),
         delta=delta,
-        mu=_mu_of(private),
+        mu=promised_mu(events),
         included=int(included.sum()),
         trials=guess(scores, included, each_way, delta, settings.confidence),
         ceiling=one_run_ceiling(settings.canaries, settings.confidence, delta),
@@ -186,9 +184,3 @@ def _train(run: Path) -> Iterator[tuple[Task, Reply]]:
             reply = Reply.from_records(answer.content)
             if reply.code == OK:
                 yield Task.from_records(message.content), reply
-
-
-def _mu_of(events: Sequence[GaussianSumEvent]) -> float | None:
-    if not events or any(event.sampling_rate < 1 for event in events):
-        return None
-    return math.sqrt(math.fsum(event.steps / event.noise_multiplier**2 for event in events))

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any, Final
 
 from pydantic import Field
 
 from common.config import Settings
 from common.job import Job
+from common.privacy.events import Event, GaussianSumEvent
 from simulations.dataset import Dataset, load_dataset
 from simulations.marketplace import MarketplaceSettings
 from simulations.prepare import make_job
 from simulations.scenario import Scenario
 
-__all__ = ["ShadowSettings"]
+__all__ = ["ShadowSettings", "promised_mu"]
 
 _KNOWN_STATES: Final = {"optimizer": "sgd", "momentum": 0.0, "learning_rate": 1e-3}
 
@@ -83,3 +86,11 @@ class ShadowSettings(Settings):
             HushRecError: no such solver, or no plan meets ε and δ.
         """
         return make_job(self.scenario, dataset)
+
+
+def promised_mu(events: Sequence[Event]) -> float | None:
+    """μ of all events under Gaussian DP; None where one has no noise, or samples users."""
+    sums = [event for event in events if isinstance(event, GaussianSumEvent)]
+    if len(sums) < len(events) or any(event.sampling_rate < 1 for event in sums):
+        return None
+    return math.sqrt(math.fsum(event.steps / event.noise_multiplier**2 for event in sums))
