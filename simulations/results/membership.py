@@ -46,21 +46,27 @@ history and how models are trained, and sees the finished model only. `users` co
 half of it is in a model. Every model is the target once, with all others as shadows: `models`
 counts both. LiRA (Carlini et al. 2022), online, on three statistics of a user: popularity of
 their items, how much of their row the item vectors span, mean score of their items. `one
-threshold` asks for the last of them to be above one value for everybody. Statistics and
-estimator were chosen on seed 101.
+threshold` asks for the last of them to be above one value for everybody (with `popularity` there
+are no vectors, and it guesses). Statistics and estimator were chosen on seed 101.
 
 Marketplace: 500 items. ε is user-level (add/remove one user), by PLD, in mode `local` at each
 client, δ = declared users^-1.1. `allowed` is the best that any attack could do against the
 promise: the smaller of what (ε, δ) and what the plan's μ-GDP permit, at the upper end of the
 interval of the false-positive rate. Intervals are Clopper and Pearson's at 95% over all pairs of
 user and target of all seeds, as if they were independent; users of one model share its noise,
-but the spread of the area over targets is that of independent users (0.018 for 1,000). `visible
-ε` is what a perfect attack on one seed's pairs would show at 95%: no figure here can speak of
+but the area scatters over targets about as for independent users (0.018 for 1,000). `visible ε`
+is what a perfect attack on one seed's pairs would show at 95%: no figure here can speak of
 more. Synthetic data or MovieLens-100K; exact figures of a simulation, not a private release.
 
 These are attacks of one kind. They show that without noise a model of few users gives its
 members away, and how much of that the noise takes; that a curve lies below what is allowed
 proves no guarantee.
+
+What is seen: without noise nearly every member of a pool of 1,000 is named, and half of those of
+4,000, at one false alarm in a thousand. A sum of popularity alone hides most of its users even
+then, from who does not know the others. At ε = 8 the finished model still gives away more than
+chance, a good deal less than the promise allows; at ε = 1 little: most with `popularity`, an
+area of 0.586 where 0.607 is allowed.
 """
 
 
