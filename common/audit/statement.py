@@ -19,13 +19,13 @@ from common.errors import PlanError
 from common.privacy.accounting import NEIGHBOURING, epsilon
 from common.privacy.events import Event, GaussianSumEvent, event_of
 from common.privacy.gdp import gaussian_mu
-from common.privacy.plan import Mode, Unit
+from common.privacy.plan import Mode, PrivacyPlan, Unit
 from common.privacy.policy import Policy, Serving
 
 __all__ = ["Bound", "Line", "Statement", "make_statement"]
 
-_MOST_PLANS: Final = 4
-"""Kinds of plans with a line of their own."""
+_MOST_PLANS: Final = 3
+"""Lines for plans: a page is a page."""
 
 
 class Line(Settings):
@@ -144,7 +144,9 @@ def make_statement(
         shops=shops,
         delta=delta,
         plans=tuple(_plans(audit, shops)),
-        together=_line("Everything reserved so far", audit.events, delta, shops),
+        together=_line("Everything reserved so far", audit.events, delta, shops)
+        if audit.events
+        else None,
         guess=_guess(audit.events, delta),
         lifetime=_cap("All releases ever", policy.lifetime.epsilon, policy, shops),
         periods=tuple(
@@ -166,27 +168,29 @@ def make_statement(
 
 
 def _plans(audit: LedgerAudit, shops: int) -> list[Line]:
-    """A line for each kind of plan, the most frequent first; the last one says what is left."""
-    kinds = Counter(job.plan for job in audit.jobs)
-    lines = []
-    for plan, count in kinds.most_common(_MOST_PLANS):
-        events = [event_of(release) for release in plan.releases]
-        times = "One plan" if count == 1 else f"Each of {count} plans"
-        solver = plan.releases[0].step.partition(".")[0]
-        what = f"{times} of solver {solver}, {len(plan.releases)} releases"
-        line = _line(what, events, plan.delta, shops)
-        if line is not None:
-            lines.append(line)
-    return lines
+    """A line for each kind of plan, the most frequent first; of many, the rest has one."""
+    kinds = Counter(job.plan for job in audit.jobs).most_common()
+    if len(kinds) <= _MOST_PLANS:
+        return [_plan(plan, times, shops) for plan, times in kinds]
+    lines = [_plan(plan, times, shops) for plan, times in kinds[: _MOST_PLANS - 1]]
+    rest = [(_plan(plan, times, shops), times) for plan, times in kinds[_MOST_PLANS - 1 :]]
+    dearest = max((line for line, _ in rest), key=lambda line: line.epsilon or math.inf)
+    what = f"{sum(times for _, times in rest)} plans of other kinds, each at most"
+    return [*lines, dearest.model_copy(update={"what": what})]
 
 
-def _line(what: str, events: Sequence[Event], delta: float, shops: int) -> Line | None:
+def _plan(plan: PrivacyPlan, times: int, shops: int) -> Line:
+    solver = plan.releases[0].step.partition(".")[0]
+    which = "One plan" if times == 1 else f"Each of {times} plans"
+    what = f"{which} of solver {solver}, {len(plan.releases)} releases"
+    return _line(what, [event_of(release) for release in plan.releases], plan.delta, shops)
+
+
+def _line(what: str, events: Sequence[Event], delta: float, shops: int) -> Line:
     """ε by PLD; for m clients, of m times the events.
 
     Where the samplers' distance to a Gaussian would take too much of δ, by basic composition.
     """
-    if not events:
-        return None
     one = _finite(epsilon(events, delta) if delta else math.inf)
     several, several_delta = one, delta
     if one is not None and shops > 1:

@@ -33,13 +33,13 @@ tr.cap th,tr.cap td{font-weight:700}
 ul{margin:0 0 .6mm;padding-left:4mm}
 li{margin:0 0 .2mm}
 code{font:7.4pt ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;overflow-wrap:anywhere}
-.sign{display:grid;grid-template-columns:1fr 1fr 1.5fr;gap:7mm;margin-top:auto;padding-top:9mm}
+.sign{display:grid;grid-template-columns:1fr 1fr 1.5fr;gap:7mm;margin-top:auto;padding-top:8mm}
 .sign p{border-top:.75pt solid var(--ink);padding-top:.8mm;margin:0;color:var(--soft);
 font-size:8.4pt}
 @media screen and (max-width:60rem){article{padding:6mm 5mm;margin:0 auto;min-height:0}
 body{font-size:11pt}h2,table{font-size:10pt}.scroll{overflow-x:auto}}
 @media print{body{background:#fff}article{margin:0;padding:0;width:auto;min-height:0;
-height:272mm;break-after:page}article:last-child{break-after:auto}}
-@page{size:A4;margin:12mm 17mm}
+height:274mm;break-after:page}article:last-child{break-after:auto}}
+@page{size:A4;margin:11mm 16mm}
 """
 """One style sheet; no network, no fonts to fetch, no script."""

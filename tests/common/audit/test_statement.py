@@ -112,6 +112,14 @@ def test_figures_are_those_of_plan_ledger_and_policy() -> None:
     assert (one.lifetime.epsilon, one.lifetime.delta) == (8.0, DELTA)
 
 
+def test_many_kinds_of_plans_have_three_lines() -> None:
+    lines = statement(audit(1.0, 1.5, 2.0, 2.5, 3.0, 3.0), policy()).plans
+    assert len(lines) == 3
+    assert "Each of 2 plans" in lines[0].what
+    assert lines[-1].what == "3 plans of other kinds, each at most"
+    assert lines[-1].epsilon == pytest.approx(2.5, rel=0.02)
+
+
 def test_a_shopper_of_m_clients_pays_for_m_times_the_events() -> None:
     one = statement(audit(2.0), policy(max_shops_per_shopper=3))
     thrice = [event_of(release) for release in plan(2.0).releases] * 3
