@@ -49,6 +49,8 @@ _HASH_LENGTH: Final = len(',"hash":""}') + 64
 """Length of what follows the content in a row's text form."""
 _FIELDS: Final = {"seq": int, "kind": str, "time": str, "body": dict, "prev": str, "hash": str}
 
+_TYPES: Final = list(_FIELDS.values())
+
 
 class Row(Settings):
     """One row; immutable once written."""
@@ -138,13 +140,13 @@ def read_own_text(text: str) -> PlainRow:
         values = json.loads(text)  # lone surrogates, which Python can write
     if not isinstance(values, dict) or values.keys() != _FIELDS.keys():
         raise ValueError("not the fields of a row")
-    for name, kind in _FIELDS.items():
-        if type(values[name]) is not kind:
-            raise ValueError(f"{name} is not {kind.__name__}")
+    fields = [values[name] for name in _FIELDS]
+    if [type(value) for value in fields] != _TYPES:
+        raise ValueError("a field of another type than a row has there")
     if values["kind"] not in KINDS:
         raise ValueError(f"unknown kind {values['kind']!r}")
     intact = _sha256(f"{text[:-_HASH_LENGTH]}}}") == values["hash"]
-    return PlainRow(**values, intact=intact)
+    return PlainRow(*fields, intact)
 
 
 def _row(seq: int, kind: Kind, body: dict[str, Any], time: str, prev: str) -> Row:
