@@ -146,7 +146,7 @@ def read_own_text(text: str) -> PlainRow:
     if values["kind"] not in KINDS:
         raise ValueError(f"unknown kind {values['kind']!r}")
     intact = _sha256(f"{text[:-_HASH_LENGTH]}}}") == values["hash"]
-    return PlainRow(*fields, intact)
+    return PlainRow._make((*fields, intact))
 
 
 def _row(seq: int, kind: Kind, body: dict[str, Any], time: str, prev: str) -> Row:
