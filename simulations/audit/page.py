@@ -82,6 +82,7 @@ def _contents() -> Markup:
 
 
 def _header(audit: RunAudit) -> Markup:
+    tried = f", and by {len(audit.attacks)} attacks on shadow data" if audit.attacks else ""
     warning = None
     if audit.verdict != "kept":
         words = element("p", element("strong", verdict_words(audit)))
@@ -94,7 +95,7 @@ def _header(audit: RunAudit) -> Markup:
             "p",
             f"{verdict_words(audit)} {count(len(audit.clients))} clients, solver "
             f"{audit.job.solver}; checked from their own ledgers, by accountants that share no "
-            f"code, and by {len(audit.attacks)} attacks on shadow data.",
+            f"code{tried}.",
             class_="lead",
         ),
         warning,

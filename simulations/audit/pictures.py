@@ -25,7 +25,7 @@ PICTURE_STYLE: Final = """
 """Beside the report's own style."""
 
 _LABELS: Final = 96
-_MOST: Final = 40
+_MOST: Final = 16
 _PARTS: Final = (
     ("spent", "spent"),
     ("unspent", "reserved, never sent"),
@@ -35,7 +35,7 @@ _PARTS: Final = (
 
 
 def budget_picture(budgets: Sequence[BudgetView]) -> Markup:
-    """A bar for each client's lifetime cap, the fullest first: at most 40."""
+    """A bar for each client's lifetime cap, the fullest first: at most 16."""
     views = sorted(budgets, key=lambda view: view.windows[0].left)[:_MOST]
     described = "; ".join(_described(view) for view in views)
     parts: list[Markup] = []

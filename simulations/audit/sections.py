@@ -24,6 +24,7 @@ __all__ = [
     "model_section",
 ]
 
+_MOST_ROWS: Final = 12
 _LIMITS: Final = (
     "An attack that fails proves nothing: each is shown with what it could have seen at best.",
     "Attacks train on shadow data with the run's settings: they attack the code, not the data.",
@@ -49,32 +50,37 @@ def ledger_section(audit: RunAudit) -> Markup:
         for client in audit.clients
     ]
     columns = ["Client", "Rows", "Receipts", "Seen up to row", "Head", "Complete"]
-    caption = (
+    whole = sum(c.verdict.shown_up_to == c.verdict.rows - 1 for c in audit.clients)
+    words = (
         "Exported to JSON Lines and read back with public keys alone: every row's hash and place, "
-        "the head's signature, the server's receipts and what it remembers."
+        "the head's signature, the server's receipts and what it remembers. "
+        f"{count(whole)} of {count(len(rows))} ledgers are shown to be whole, up to their last row."
     )
-    return section("ledgers", "Ledgers", table(caption, columns, rows))
+    caption = "What somebody outside can check of each ledger"
+    return section(
+        "ledgers", "Ledgers", element("p", words), _folded(table(caption, columns, rows), rows)
+    )
 
 
 def epsilon_section(audit: RunAudit) -> Markup:
     """ε by accountants that share no code."""
-    rows = []
+    found: dict[tuple[str, ...], list[str]] = {}
     for client in audit.clients:
         ledger = client.audited.ledger
-        rows += [
-            Row(
-                f"{client.name}, job {job.job_id[:8]}",
-                (f"{len(job.spent)} of {len(job.plan.releases)}", *_epsilons(job.recomputed)),
-            )
-            for job in ledger.jobs
-        ]
-        rows.append(
-            Row(f"{client.name}, all", (count(len(ledger.events)), *_epsilons(ledger.total)), True)
-        )
+        for job in ledger.jobs:
+            released = f"{count(len(job.spent))} of {count(len(job.plan.releases))}"
+            key = (f"job {job.job_id[:8]}", released, *_epsilons(job.recomputed))
+            found.setdefault(key, []).append(client.name)
+        key = ("all", count(len(ledger.events)), *_epsilons(ledger.total))
+        found.setdefault(key, []).append(client.name)
+    rows = [
+        Row(f"{_named(names)}, {key[0]}", key[1:], chosen=key[0] == "all")
+        for key, names in found.items()
+    ]
     columns = ["Ledger", "Releases", "δ", "PLD", "PRV", "Closed form", "Agree"]
     caption = (
         f"ε from the events in the ledgers, unit {audit.job.unit} (add/remove one user), mode "
-        f"{audit.job.mode}. PLD: {PLD}; PRV: {PRV}; {CLOSED} where nobody was sampled. A job's "
+        f"{audit.job.mode}. {PLD}; {PRV}; {CLOSED} where nobody was sampled. A job's "
         "line is its whole plan; `all` is every reservation as if all plans had been fixed in "
         "advance."
     )
@@ -109,12 +115,12 @@ def budget_section(audit: RunAudit) -> Markup:
         f"By the {window.filter}, δ = {big(window.delta)}, unit {budgets[0].owner.policy.unit} "
         "(add/remove one user). Shares of a cap add up as the filter does; ε does not."
     )
-    words = "spent, reserved and never sent, held for open jobs, left; shares of each lifetime cap."
+    words = "shares of each lifetime cap; of many clients those with the least left."
     return section(
         "budget",
         "Budgets",
         figure(budget_picture(budgets), "Budget of each client", words),
-        table(caption, columns, rows),
+        _folded(table(caption, columns, rows), rows),
     )
 
 
@@ -167,6 +173,17 @@ def limits_section() -> Markup:
     """What no audit of this kind can show."""
     items = (element("li", words) for words in _LIMITS)
     return section("limits", "What this audit cannot show", element("ul", *items, class_="plain"))
+
+
+def _folded(found: Markup, rows: Sequence[Row]) -> Markup:
+    """A long table behind a line that says how long."""
+    if len(rows) <= _MOST_ROWS:
+        return found
+    return element("details", element("summary", f"All {count(len(rows))} lines"), found)
+
+
+def _named(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{count(len(names))} clients"
 
 
 def _epsilons(found: Recomputed) -> tuple[str, ...]:
