@@ -13,6 +13,7 @@ from pydantic import Field
 from common.audit.findings import Finding
 from common.audit.statement import Bound
 from common.config import Settings
+from common.errors import HushRecError
 from common.job import Job
 from common.pages.markup import Markup
 from common.pages.numbers import big, count
@@ -119,23 +120,18 @@ def sizes_for(job: Job) -> AttackSizes:
 
 
 def attack_run(job: Job, sizes: AttackSizes, tell: Tell) -> list[Attack]:
-    """Every attack that fits the job, on one simulated client with shadow data.
+    """Every attack, on one simulated client with shadow data.
 
-    Raises:
-        HushRecError: the job's settings make no plan on the shadow data.
+    One that cannot be made on a job with such settings says why, and shows nothing.
     """
-    attacks: list[tuple[str, Callable[[Job, AttackSizes, Tell], Attack]]] = [
-        ("one-run", _one_run),
-        ("membership", _membership),
-    ]
-    if job.epsilon is not None:
-        attacks.insert(1, ("many-run", _many_run))
-    if job.solver != "ials":
-        attacks.append(("reconstruction", _reconstruction))
     found = []
-    for name, attack in attacks:
+    for name, (title, attack) in _ATTACKS.items():
         started = time.monotonic()
-        done = attack(job, sizes, partial(_tell_of, name, tell))
+        try:
+            done = attack(job, sizes, partial(_tell_of, name, tell))
+        except HushRecError as error:
+            words = f"not tried: {error.message}"
+            done = Attack(name, title, words, None, job.epsilon, None, {"not_tried": str(error)})
         found.append(replace(done, seconds=time.monotonic() - started))
     return found
 
@@ -168,7 +164,7 @@ def _one_run(job: Job, sizes: AttackSizes, tell: Tell) -> Attack:
     )
     return Attack(
         name="one-run",
-        title="One run with canaries",
+        title=_ATTACKS["one-run"][0],
         words=words,
         bound=result.bound,
         promised=result.epsilon,
@@ -183,7 +179,7 @@ def _many_run(job: Job, sizes: AttackSizes, tell: Tell) -> Attack:
         solver=job.solver,
         settings=job.settings,
         epsilon=job.epsilon,
-        delta=_delta(job, 1_000),
+        delta=_delta(job, 1_000) or _ONE_RUN_DELTA,
         runs=sizes.runs,
         seed=sizes.seed,
         fixed_noise=sizes.fixed_noise,
@@ -204,7 +200,7 @@ def _many_run(job: Job, sizes: AttackSizes, tell: Tell) -> Attack:
     )
     return Attack(
         name="many-run",
-        title="One step repeated",
+        title=_ATTACKS["many-run"][0],
         words=words,
         bound=result.bound.epsilon,
         promised=result.epsilon,
@@ -229,7 +225,7 @@ def _membership(job: Job, sizes: AttackSizes, tell: Tell) -> Attack:
     )
     return Attack(
         name="membership",
-        title="Membership in the published model",
+        title=_ATTACKS["membership"][0],
         words=_membership_words(result),
         bound=None,
         promised=None if result.promise is None else result.promise.epsilon,
@@ -269,7 +265,7 @@ def _reconstruction(job: Job, sizes: AttackSizes, tell: Tell) -> Attack:
     )
     return Attack(
         name="reconstruction",
-        title="Items from one release",
+        title=_ATTACKS["reconstruction"][0],
         words=_reconstruction_words(result),
         bound=None,
         promised=job.epsilon,
@@ -330,3 +326,11 @@ def _gaussian(mu: float | None, delta: float) -> str:
 
 def _beside(promised: float | None) -> str:
     return "" if promised is None else f", where {promised:.2f} is promised by PLD"
+
+
+_ATTACKS: Final[dict[str, tuple[str, Callable[[Job, AttackSizes, Tell], Attack]]]] = {
+    "one-run": ("One run with canaries", _one_run),
+    "many-run": ("One step repeated", _many_run),
+    "membership": ("Membership in the published model", _membership),
+    "reconstruction": ("Items from one release", _reconstruction),
+}

@@ -139,7 +139,7 @@ def audit_run(
 
     Raises:
         RunError: `run-not-found`; `run-mismatch`, it was prepared and never begun.
-        HushRecError: a policy is missing, or the shadow data make no plan.
+        PolicyError: `policy-missing`.
     """
     started = time.monotonic()
     folder = RunFolder.existing(run)

@@ -247,3 +247,37 @@ def test_a_bar_of_what_has_no_epsilon_is_full() -> None:
     part, bare = Part(1, 0.1, 1.0), Part(1, float("inf"), float("inf"))
     window = WindowView("lifetime", "f", 8.0, 1e-5, 1.0, bare, part, part, 0.0, 0.0)
     assert budget_bar(window, 10).plain == "█" * 10
+
+
+def test_every_period_has_a_window_of_its_own(shop: Any) -> None:
+    shop.allow(periods=[{"days": 30, "epsilon": 8.0}, {"days": 7, "epsilon": 8.0}])
+    shop.ask(shop.task(0))
+    windows = result_of("budget", shop.folder)["windows"]
+    assert [one["window"] for one in windows] == ["lifetime", "any 30 days", "any 7 days"]
+    assert [one["epsilon_cap"] for one in windows[1:]] == [8.0, 8.0]
+    assert all(total(one) == pytest.approx(1.0) for one in windows)
+    late = view_budget(Owner.of(shop.folder), date(2999, 1, 1))
+    assert late.windows[0].spent.releases == 1
+    assert late.windows[2].spent.releases == 0  # a week forgets; a lifetime does not
+    assert late.windows[2].held.releases == 2
+
+
+def test_a_ledger_that_was_put_back_is_told(shop: Any) -> None:
+    shop.ask(shop.task(0))
+    with shop.ledger() as ledger:
+        ledger.append("halt", {"seq": 99, "hash": "0" * 64, "server": "f" * 64})
+    assert result_of("budget", shop.folder)["halted"]["seq"] == 99
+    assert "HALTED" in run("budget", shop.folder).stdout
+
+
+def test_a_job_is_closed_by_its_whole_id_or_by_one_beginning(shop: Any) -> None:
+    shop.allow_much()
+    for job_id in ("ab" * 16, "ac" * 16):
+        other = shop.variant(job_id=job_id, epsilon=2.0)
+        assert other.ask(other.task(0)).code == "ok"
+    done = run("budget", shop.folder, "--close", "a")
+    assert done.exit_code == 2
+    assert "job-closed" in done.stderr
+    assert run("budget", shop.folder, "--close", "ab").exit_code == 0
+    (left,) = result_of("budget", shop.folder)["open_jobs"]
+    assert left["job_id"] == "ac" * 16

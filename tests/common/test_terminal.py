@@ -11,7 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from common.errors import Code, ConfigError
-from common.terminal import Format, FormatOption, Teller, finish, print_json
+from common.terminal import Format, FormatOption, Teller, finish, name_values, print_json
 
 
 def run(work: Callable[[], int | None], **options: Any) -> Any:
@@ -97,3 +97,17 @@ def test_progress_in_a_log_is_plain_lines(capsys: pytest.CaptureFixture[str]) ->
     found = capsys.readouterr()
     assert found.err == "reading [1/2]\ndone\n"
     assert found.out == ""
+
+
+def test_pairs_of_names_and_values() -> None:
+    pairs = ["rounds=3", "optimizer=sgd", "share=0.5", "empty=", "text=a=b"]
+    assert name_values(pairs) == {
+        "rounds": 3,
+        "optimizer": "sgd",
+        "share": 0.5,
+        "empty": "",
+        "text": "a=b",
+    }
+    for wrong in ("rounds", "=3"):
+        with pytest.raises(typer.BadParameter):
+            name_values([wrong])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,20 @@ def test_without_a_promise_there_is_none_to_break(done: Path) -> None:
         update={"mode": "none", "epsilon": None, "delta": 0.0, "server": None}
     )
     found = {attack.name: attack for attack in attack_run(job, SIZES, lambda _: None)}
-    assert set(found) == {"one-run", "membership", "reconstruction"}
+    assert "not tried: mode `none` makes no noise" in found["many-run"].words
+    assert found["many-run"].bound is None
     assert all(attack.findings == () for attack in found.values())
     assert found["one-run"].promised is None
     assert "promised" not in found["one-run"].words
+
+
+def test_what_cannot_be_attacked_says_why_and_shows_nothing(done: Path) -> None:
+    """Sampled users cannot be taken out of a sum that nobody knows the members of."""
+    settings = {"rounds": 1, "local_steps": 1, "embedding_dim": 4, "sampling_rate": 0.5}
+    job = read_job(done).model_copy(update={"solver": "dpsgd", "settings": settings})
+    found = {attack.name: attack for attack in attack_run(job, SIZES, lambda _: None)}
+    assert found["reconstruction"].words.startswith("not tried: ")
+    assert "sampled" in found["reconstruction"].words
+    assert found["reconstruction"].section is None
+    assert found["one-run"].bound is not None
+    json.dumps([attack.to_json() for attack in found.values()], allow_nan=False)
