@@ -16,6 +16,7 @@ from common.errors import Code, HushRecError
 from common.privacy.heads import Receipt, SignedHead
 from common.privacy.signing import SigningKey
 
+TIMES = [f"2026-01-{day:02}T00:00:00+00:00" for day in (1, 2, 3)]
 SERVER, OTHER = SigningKey.create(), SigningKey.create()
 
 
@@ -35,7 +36,7 @@ def grown(ledger: LedgerStore, rows: int = 1) -> SignedHead:
     return ledger.signed_head()
 
 
-def seen(head: SignedHead, server: SigningKey = SERVER, time: str = "2026-01-01") -> Receipt:
+def seen(head: SignedHead, server: SigningKey = SERVER, time: str = TIMES[0]) -> Receipt:
     return Receipt.sign(server, head, time)
 
 
@@ -43,7 +44,13 @@ def test_later_receipts_of_each_server_are_kept(tmp_path: Path) -> None:
     with opened(tmp_path) as ledger:
         one, two = grown(ledger), grown(ledger)
         kept = [seen(one), seen(one, OTHER), seen(two)]
-        for receipt in (kept[0], seen(one, time="again"), kept[1], kept[2], seen(one, time="old")):
+        for receipt in (
+            kept[0],
+            seen(one, time=TIMES[1]),
+            kept[1],
+            kept[2],
+            seen(one, time=TIMES[2]),
+        ):
             ledger.add_receipt(receipt)
         assert ledger.receipts() == kept
         ledger.verify()

@@ -87,7 +87,9 @@ def test_a_ledger_begins_bound_to_its_owner_and_survives_reopening(path: Path) -
 def test_nothing_is_deleted_or_changed(path: Path, statement: str) -> None:
     with opened(path) as ledger:
         stored = spend(ledger, b"bytes")
-        ledger.add_receipt(Receipt.sign(SigningKey.create(), stored.head, "now"))
+        ledger.add_receipt(
+            Receipt.sign(SigningKey.create(), stored.head, "2026-01-01T00:00:00+00:00")
+        )
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA recursive_triggers = OFF")  # the weakest reader
     with pytest.raises(sqlite3.IntegrityError):
