@@ -92,6 +92,7 @@ class Code(StrEnum):
     LEDGER_SIGNATURE = "ledger-signature"
     LEDGER_ROLLED_BACK = "ledger-rolled-back"
     LEDGER_EXPORT = "ledger-export"
+    POLICY_PLAN = "policy-plan"
 
 
 class HushRecError(Exception):

@@ -7,6 +7,7 @@ for its public facts, `query.receipt` hands it the server's countersignature und
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
@@ -62,9 +63,9 @@ class Task:
     signature: str = ""
     receipt: Receipt | None = None
 
-    @property
+    @functools.cached_property
     def request_hash(self) -> str:
-        """SHA-256 of everything that the answer depends on."""
+        """SHA-256 of everything that the answer depends on; taken once, when first asked for."""
         arrays = {
             name: (array.dtype.str, array.shape, hashlib.sha256(array.tobytes()).hexdigest())
             for name, array in self.inputs.items()

@@ -20,7 +20,7 @@ from common.privacy.planner import make_plan
 from common.solvers.base import ClientData, NoisyTotal, PublicFacts, Solver, Step
 from common.solvers.registry import make_solver
 
-__all__ = ["METRICS", "Schedule", "facts_of", "schedule_of"]
+__all__ = ["METRICS", "Schedule", "count_steps", "facts_of", "schedule_of"]
 
 METRICS: Final = "private_metrics"
 
@@ -35,7 +35,7 @@ class Schedule:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.facts = facts_of(job)
-        self.solver: Solver = make_solver(job.solver, job.settings, self.facts)
+        self.solver = _solver(job)
         self.steps: tuple[Step, ...] = self.solver.steps
         self._evaluation = len(self.steps) if job.evaluation_share > 0 else None
         if self._evaluation is not None:
@@ -99,6 +99,25 @@ def facts_of(job: Job) -> PublicFacts:
         signal=job.signal,
         private=job.mode != "none",
     )
+
+
+def count_steps(job: Job) -> int:
+    """How many steps, and so releases, the job has; its plan is not made for that.
+
+    Raises:
+        ConfigError: unknown solver or settings.
+    """
+    return _counted(job.model_dump_json())
+
+
+@functools.lru_cache(maxsize=16)
+def _counted(canonical: str) -> int:
+    job = Job.model_validate_json(canonical)
+    return len(_solver(job).steps) + (job.evaluation_share > 0)
+
+
+def _solver(job: Job) -> Solver:
+    return make_solver(job.solver, job.settings, facts_of(job))
 
 
 @functools.lru_cache(maxsize=16)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from client.ledger_store import LedgerStore
 from common.errors import Code, LedgerError, PolicyError, PrivacyError
+from common.job import Job
 from common.privacy.accounting import ACCOUNTANT, NEIGHBOURING
 from common.privacy.ledger_index import AdmittedJob
 from common.schedule import Schedule
 
-__all__ = ["admit", "check_halted", "close_job"]
+__all__ = ["admit", "check_admitted", "check_halted", "close_job"]
 
 
 def admit(ledger: LedgerStore, schedule: Schedule, snapshot: str) -> None:
@@ -24,9 +25,7 @@ def admit(ledger: LedgerStore, schedule: Schedule, snapshot: str) -> None:
         PolicyError: `job-closed`, the owner ended it.
     """
     job = schedule.job
-    admitted = ledger.job(job.job_id)
-    if admitted is not None:
-        _check_same(admitted, job.fingerprint, snapshot)
+    if check_admitted(ledger, job, snapshot):
         return
     body = {
         "job_id": job.job_id,
@@ -39,6 +38,19 @@ def admit(ledger: LedgerStore, schedule: Schedule, snapshot: str) -> None:
         "server": job.server,
     }
     ledger.append("admit", body)
+
+
+def check_admitted(ledger: LedgerStore, job: Job, snapshot: str) -> bool:
+    """Whether the job was admitted; if so, it is open and the same, on the same data.
+
+    Raises:
+        PrivacyError: `replay-conflict`, the job changed; `snapshot-changed`, the log did.
+        PolicyError: `job-closed`, the owner ended it.
+    """
+    admitted = ledger.job(job.job_id)
+    if admitted is not None:
+        _check_same(admitted, job.fingerprint, snapshot)
+    return admitted is not None
 
 
 def close_job(ledger: LedgerStore, job_id: str) -> None:

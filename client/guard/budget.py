@@ -31,7 +31,8 @@ class BudgetError(PolicyError):
 
     Attributes:
         would_be: what a `refuse` row says about it: `filter`, `epsilon_now`,
-            `epsilon_then` (null where no ε is finite), `cap` and `window`.
+            `epsilon_then` (null where no ε is finite), `cap`, `window`, and `bound`: which of
+            the filter's two failed, `divergence`, or `distance` of the samplers.
     """
 
     would_be: Mapping[str, Any] | None = None
@@ -115,23 +116,10 @@ class Budget:
             ),
         )
 
-    @property
-    def lifetime(self) -> Window:
-        """The window that never ends."""
-        return self.windows[0]
-
     def after(self, events: Iterable[Event]) -> Self:
         """The budget with `events` in force as well; nothing is written."""
         added = list(events)
         return replace(self, windows=tuple(window.after(added) for window in self.windows))
-
-    def check(self, events: Iterable[Event]) -> None:
-        """Hold every cap as it would be with `events` in force as well.
-
-        Raises:
-            BudgetError: `budget-lifetime` or `budget-period`.
-        """
-        self.after(events).hold(self)
 
     def hold(self, before: Budget | None = None) -> None:
         """Hold every cap as it is.
@@ -155,24 +143,48 @@ def _reserved(ledger: LedgerStore, period: Period | None, day: date) -> Counter[
 
 
 def _exceeded(was: Window, window: Window, policy: Policy) -> BudgetError:
-    now, then, cap = was.epsilon, window.epsilon, window.cap
-    period = window.period
-    digits = _digits(then, cap.epsilon)
+    filter_, cap, period = window.filter, window.cap, window.period
+    diverges = window.cost.divergence > filter_.bound
     error = BudgetError(
         Code.BUDGET_LIFETIME if period is None else Code.BUDGET_PERIOD,
-        f"it would bring ε from {_number(now, digits)} to {_number(then, digits)}, "
-        f"the {'lifetime cap' if period is None else f'cap of {window.name}'} is "
-        f"{_number(cap.epsilon, digits)} "
-        f"(δ = {cap.delta:g}, unit {policy.unit}, {window.filter.name})",
+        f"{_epsilons(was, window) if diverges else _distances(was, window)} "
+        f"(δ = {cap.delta:g}, unit {policy.unit}, {filter_.name})",
     )
     error.would_be = {
-        "filter": window.filter.name,
-        "epsilon_now": _finite(now),
-        "epsilon_then": _finite(then),
+        "filter": filter_.name,
+        "epsilon_now": _finite(was.epsilon),
+        "epsilon_then": _finite(window.epsilon),
         "cap": {"epsilon": cap.epsilon, "delta": cap.delta},
         "window": window.name,
+        "bound": "divergence" if diverges else "distance",
     }
     return error
+
+
+def _epsilons(was: Window, window: Window) -> str:
+    now, then, cap = was.epsilon, window.epsilon, window.cap.epsilon
+    digits = _digits(then, cap)
+    return (
+        f"it would bring ε from {_number(now, digits)} to {_number(then, digits)}, "
+        f"the {_cap_name(window)} is {_number(cap, digits)}"
+    )
+
+
+def _distances(was: Window, window: Window) -> str:
+    """In shares of what is set aside: an ε would look as if there were room."""
+    most = window.filter.distance_bound
+    now, then = was.cost.distance / most, window.cost.distance / most
+    digits = _digits(then, 1.0)
+    return (
+        "the samplers' distance to a Gaussian would take the part of δ that is set aside for "
+        f"it from {_number(now, digits)} to {_number(then, digits)} times; at an ε of "
+        f"{window.cap.epsilon:.2f}, the {_cap_name(window)}, that part is small: a lower cap "
+        "admits more"
+    )
+
+
+def _cap_name(window: Window) -> str:
+    return "lifetime cap" if window.period is None else f"cap of {window.name}"
 
 
 def _number(value: float, digits: int) -> str:

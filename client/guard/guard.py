@@ -5,8 +5,9 @@ Guarantee:
     only under a reservation that is on disk and within every cap of the policy, together with
     all that was reserved before and all that open jobs still hold; its bytes are on disk with
     the `spend` row before they leave. The same request returns the same bytes and costs
-    nothing; the same step with another request is refused. A refusal is a row. A ledger that
-    was rolled back answers nothing at all.
+    nothing, however many copies of it come at once; the same step with another request is
+    refused. A refusal is a row, of strangers up to so many a day. A ledger that was rolled
+    back answers nothing at all.
 """
 
 from __future__ import annotations
@@ -14,34 +15,36 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, Self, TypeAlias
 
 from flwr.app import RecordDict
 
-from client.guard.admission import admit, check_halted, close_job
-from client.guard.budget import Budget
+from client.guard.admission import admit, check_admitted, check_halted, close_job
+from client.guard.alone import alone
+from client.guard.budget import Budget, BudgetError
+from client.guard.receipts import keep_receipt
 from client.guard.refusals import refusing
 from client.guard.rules import (
     check_job,
     check_message,
+    check_plan,
     check_sampling,
     check_server,
-    check_server_key,
 )
 from client.ledger_store import Key, LedgerStore, StoredRelease
 from client.store import ClientStore, read_policy
 from client.training import Compute
 from common.artifacts import arrays_from_bytes, arrays_to_bytes
-from common.errors import Code, DataError, ProtocolError
+from common.errors import Code, DataError, PrivacyError, ProtocolError
 from common.job import Job
 from common.privacy.events import GaussianSumEvent
-from common.privacy.heads import Receipt
+from common.privacy.ledger import Row
 from common.privacy.mechanisms import SumMechanism, mechanism_for
 from common.privacy.policy import Policy
 from common.privacy.stream import NoiseSource
 from common.protocol import OK, ReceiptMessage, Reply, Task
-from common.schedule import Schedule, schedule_of
+from common.schedule import Schedule, count_steps, schedule_of
 
 __all__ = ["Check", "Clock", "Guard"]
 
@@ -84,7 +87,7 @@ class Guard:
             clock=clock,
         )
         try:
-            with refusing(ledger):
+            with refusing(ledger, stranger=_today(clock)):
                 return cls(store, read_policy(store.folder), ledger, clock)
         except BaseException:
             ledger.close()
@@ -108,7 +111,7 @@ class Guard:
             PolicyError: `policy-message`, it is too large.
             LedgerError: `ledger-rolled-back`, nothing is answered any more.
         """
-        with self.refusing():
+        with self.refusing(known=False):
             check_message(self._policy, records)
             check_halted(self._ledger)
 
@@ -119,7 +122,7 @@ class Guard:
             HushRecError: it is refused before, or cannot be read.
         """
         self.look(records)
-        with self.refusing():
+        with self.refusing(known=False):
             return Task.from_records(records)
 
     def take_receipt(self, records: RecordDict) -> None:
@@ -129,10 +132,9 @@ class Guard:
             HushRecError: it is refused; after `ledger-rolled-back` everything is.
         """
         self.look(records)
-        with self.refusing():
+        with self.refusing(known=False):
             receipt = ReceiptMessage.from_records(records).receipt
-            check_server_key(self._policy, receipt.server)
-            self._take(receipt, receipt.server)
+            keep_receipt(self._ledger, self._policy, receipt)
 
     def answer(self, task: Task, check: Check) -> Reply:
         """Answer a task: from the store if it was answered, else by computing it.
@@ -142,52 +144,75 @@ class Guard:
                 computation itself failed.
         """
         key = Key(task.job.job_id, task.step, task.session)
-        with self.refusing(task):
+        with self.refusing(task, known=False):
+            if task.receipt is not None:  # whoever brings a later head has proof of it
+                self._ledger.check_receipt(task.receipt)
             check_server(self._policy, task)
-            self._take(task.receipt, task.job.server)
-            request = task.request_hash
-            stored = self._ledger.find(key)
-            if stored is not None:
-                self._ledger.same_request(stored, key, request)
-            if stored is None or _not_kept(stored):
-                schedule = self._allowed(task)
-                compute = check(schedule)
-                mechanism = mechanism_for(schedule.plan, task.step, self._noise(task))
+        with self.refusing(task):
+            if task.receipt is not None:
+                keep_receipt(self._ledger, self._policy, task.receipt, task.job.server)
+            stored = self._find(key, task)
+            if stored is not None and stored.payload:
+                return _reply(stored, stored.payload)
+            schedule = self._allowed(task)
+            compute = check(schedule)
+        with alone(self._store.ledger_path):
+            return self._release(key, task, schedule, compute)
+
+    def _release(self, key: Key, task: Task, schedule: Schedule, compute: Compute) -> Reply:
+        """Reserve, compute and commit a release; or compute again what was not kept."""
+        with self.refusing(task):
+            stored = self._find(key, task)  # somebody may have answered it meanwhile
+            if stored is not None and stored.payload:
+                return _reply(stored, stored.payload)
+            mechanism = mechanism_for(schedule.plan, task.step, self._noise(task))
             if stored is None:
-                reservation = self._reserve(key, request, schedule, _charge(mechanism))
-        if stored is not None and not _not_kept(stored):
-            return Reply(OK, arrays_from_bytes(stored.payload), stored.head)
+                charge = _charge(mechanism)
+                reservation = self._reserve(key, task.request_hash, schedule, charge)
+            else:
+                check_halted(self._ledger)
+                check_admitted(self._ledger, task.job, self._snapshot())
         with self.refusing(task, quote=False):
             payload = arrays_to_bytes(compute(mechanism))
             if stored is None:
-                kept = b"" if task.job.mode == "none" else payload
-                stored = self._commit(key, request, payload, reservation, kept=kept)
+                kept = payload if _is_kept(schedule, task.step) else b""
+                stored = self._commit(key, task.request_hash, payload, reservation, kept=kept)
+            else:
+                self._check_as_charged(stored, payload)
         # another process may have answered first: what is stored is what was charged
-        answer = payload if _not_kept(stored) else stored.payload
-        return Reply(OK, arrays_from_bytes(answer), stored.head)
+        return _reply(stored, stored.payload or payload)
+
+    def _find(self, key: Key, task: Task) -> StoredRelease | None:
+        stored = self._ledger.find(key)
+        if stored is not None:
+            self._ledger.same_request(stored, key, task.request_hash)
+        return stored
+
+    def _check_as_charged(self, stored: StoredRelease, payload: bytes) -> None:
+        """What was computed again is, to the bit, what left before.
+
+        Raises:
+            PrivacyError: `replay-conflict`, it is not: it would be a second look at the data.
+        """
+        digest = hashlib.sha256(payload).hexdigest()
+        spends = (row for row in self._ledger.rows("spend") if row.seq == stored.head.seq)
+        if not any(row.body["release_sha256"] == digest for row in spends):
+            raise PrivacyError(
+                Code.REPLAY_CONFLICT,
+                "computed again, the release is not the one that was charged.",
+                remedy="Its bytes were not kept; start a new job, which is charged for itself.",
+            )
 
     def close_job(self, job_id: str) -> None:
         """End a job, as the client's owner; see `admission.close_job`."""
         close_job(self._ledger, job_id)
 
     def refusing(
-        self, task: Task | None = None, *, quote: bool = True
+        self, task: Task | None = None, *, quote: bool = True, known: bool = True
     ) -> AbstractContextManager[None]:
         """Record what goes wrong inside, and let it go on; see `refusals.refusing`."""
-        return refusing(self._ledger, task, quote=quote)
-
-    def _take(self, receipt: Receipt | None, server: str | None) -> None:
-        """Keep a receipt, if it is about this ledger and by `server`.
-
-        Raises:
-            LedgerError: `ledger-signature`, it is not; `ledger-rolled-back`, it is, and about
-                a head that this copy of the ledger does not have.
-        """
-        if receipt is None:
-            return
-        self._ledger.check_receipt(receipt)  # whoever brings a later head has proof of it
-        receipt.check(server)
-        self._ledger.add_receipt(receipt)
+        stranger = None if known else _today(self._clock)
+        return refusing(self._ledger, task, quote=quote, stranger=stranger)
 
     def _allowed(self, task: Task) -> Schedule:
         """The schedule of a job that the policy lets this client take part in.
@@ -200,6 +225,7 @@ class Guard:
         """
         check_job(self._policy, task.job, self._store.settings)
         self._check_catalogue(task.job)
+        check_plan(self._policy, count_steps(task.job))
         schedule = schedule_of(task.job)
         check_sampling(self._policy, schedule.plan)
         if task.step >= len(schedule.steps):
@@ -240,27 +266,28 @@ class Guard:
             PolicyError: the job was closed, or a cap would be exceeded. Mode `none` has no
                 cost that a cap could hold: the policy and client.toml have both allowed it.
         """
-        with self._ledger.transaction():
-            check_halted(self._ledger)
-            before = self._budget(self._now())
-            admit(self._ledger, schedule, self._snapshot())
-            body = {
-                "job_id": key.job_id,
-                "step": key.step,
-                "session": key.session,
-                "request_hash": request,
-                **charge,
-            }
-            row = self._ledger.append("reserve", body)
-            if schedule.plan.mode != "none":
-                self._budget(datetime.fromisoformat(row.time)).hold(before)
+        body = {
+            "job_id": key.job_id,
+            "step": key.step,
+            "session": key.session,
+            "request_hash": request,
+            **charge,
+        }
+        try:
+            with self._ledger.transaction():
+                check_halted(self._ledger)
+                admit(self._ledger, schedule, self._snapshot())
+                row = self._ledger.append("reserve", body)
+                after = self._budget(_day(row))
+                if schedule.plan.mode != "none":
+                    after.hold()
+        except BudgetError:  # taken back: what the ledger holds now is what it held before
+            after.hold(self._budget(_today(self._clock)))
+            raise
         return row.seq
 
-    def _budget(self, time: datetime) -> Budget:
-        return Budget.read(self._ledger, self._policy, time.astimezone(UTC).date())
-
-    def _now(self) -> datetime:
-        return datetime.now(UTC) if self._clock is None else self._clock()
+    def _budget(self, today: date) -> Budget:
+        return Budget.read(self._ledger, self._policy, today)
 
     def _snapshot(self) -> str:
         """The data as a row may name them: a plain hash would confirm a guess at the log."""
@@ -293,9 +320,23 @@ def _charge(mechanism: SumMechanism) -> dict[str, Any]:
     return charge
 
 
-def _not_kept(stored: StoredRelease) -> bool:
+def _is_kept(schedule: Schedule, step: int) -> bool:
     """Exact sums (mode `none`) protect nobody and can be huge: only their hash is kept.
 
-    A noised release is never empty, and must be kept: the same noise cannot be drawn again.
+    Noise and samples cannot be drawn again: what holds any must be kept. It is never empty.
     """
-    return not stored.payload
+    plan = schedule.plan
+    return plan.mode != "none" or plan.releases[step].sampling_rate < 1
+
+
+def _reply(stored: StoredRelease, payload: bytes) -> Reply:
+    return Reply(OK, arrays_from_bytes(payload), stored.head)
+
+
+def _day(row: Row) -> date:
+    return datetime.fromisoformat(row.time).astimezone(UTC).date()
+
+
+def _today(clock: Clock | None) -> date:
+    now = datetime.now(UTC) if clock is None else clock()
+    return now.astimezone(UTC).date()

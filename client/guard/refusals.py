@@ -1,9 +1,15 @@
-"""A refusal: a row in the ledger, one line in the client's own log, a code to the server."""
+"""A refusal: a row in the ledger, one line in the client's own log, a code to the server.
+
+Before it is known which server asks, anybody may ask anything any number of times: of such
+refusals a day has at most `MOST_OF_STRANGERS` rows for each code. Every refusal of a server
+that the policy and a signature have let in is a row.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 from typing import Any, Final
 
 from client.guard.budget import BudgetError
@@ -11,15 +17,22 @@ from client.ledger_store import LedgerStore
 from common.errors import Code, HushRecError
 from common.protocol import Task
 
-__all__ = ["refusing"]
+__all__ = ["MOST_OF_STRANGERS", "refusing"]
 
+MOST_OF_STRANGERS: Final = 100
+"""Rows of a UTC day, for each code, of what is refused before the server is known."""
 _LONGEST_DETAIL: Final = 500
+_FURTHER: Final = " (further ones of this day are not recorded)"
 _UNRECORDED: Final = (Code.LEDGER_WRITE, Code.LEDGER_BROKEN, Code.LEDGER_FOREIGN)
 
 
 @contextmanager
 def refusing(
-    ledger: LedgerStore, task: Task | None = None, *, quote: bool = True
+    ledger: LedgerStore,
+    task: Task | None = None,
+    *,
+    quote: bool = True,
+    stranger: date | None = None,
 ) -> Iterator[None]:
     """Record what goes wrong inside as a `refuse` row, and let it go on.
 
@@ -30,6 +43,7 @@ def refusing(
         task: what is refused, None while it could not be read.
         quote: write the error's text too: only while no data was looked at, since a
             ledger is shown to others.
+        stranger: today (UTC), while it is not known which server asks; else None.
     """
     try:
         yield
@@ -39,8 +53,29 @@ def refusing(
             place = f"job {task.job.job_id[:8]}… step {task.step}"
             error.where = f"{place}, {error.where}" if error.where else place
         if code not in _UNRECORDED:
-            ledger.append("refuse", _body(error, code, task, quote=quote))
+            _record(ledger, _body(error, code, task, quote=quote), stranger)
         raise
+
+
+def _record(ledger: LedgerStore, body: dict[str, Any], stranger: date | None) -> None:
+    """Write the row, unless strangers have had theirs for today.
+
+    How many they had is in the last row itself, `strangers`: day and rows by code.
+    """
+    with ledger.transaction():
+        last = ledger.last("refuse")
+        counted = {} if last is None else dict(last.body.get("strangers", {}))
+        if stranger is not None:
+            day, code = ledger.day(stranger).isoformat(), body["code"]
+            if counted.get("day") != day:
+                counted = {"day": day}
+            counted[code] = int(counted.get(code, 0)) + 1
+            if counted[code] > MOST_OF_STRANGERS:
+                return
+            if counted[code] == MOST_OF_STRANGERS:
+                kept = _LONGEST_DETAIL - len(_FURTHER)
+                body = {**body, "detail": body["detail"][:kept] + _FURTHER}
+        ledger.append("refuse", {**body, "strangers": counted} if counted else body)
 
 
 def _body(error: Exception, code: Code, task: Task | None, *, quote: bool) -> dict[str, Any]:

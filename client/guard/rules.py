@@ -24,6 +24,7 @@ __all__ = [
     "check_message",
     "check_mode",
     "check_model",
+    "check_plan",
     "check_population",
     "check_sampling",
     "check_server",
@@ -185,6 +186,21 @@ def check_delta(policy: Policy, job: Job, settings: ClientSettings) -> None:
             f"δ = {job.delta:g}",
             f"less than 1/{settings.population}, one over the declared users",
             "population",
+        )
+
+
+def check_plan(policy: Policy, releases: int) -> None:
+    """The job's plan has no more releases than the owner lets it have; before it is made.
+
+    Raises:
+        PolicyError: `policy-plan`.
+    """
+    if releases > policy.max_releases:
+        raise _refused(
+            Code.POLICY_PLAN,
+            f"a plan of {releases} releases",
+            f"at most {policy.max_releases}",
+            "max_releases",
         )
 
 

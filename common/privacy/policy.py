@@ -56,6 +56,8 @@ class Policy(Settings):
     """Public keys of the servers that may ask; empty: whoever reaches this client."""
     max_sampling_rate: float = Field(default=1.0, gt=0, le=1)
     """Largest rate at which a job may sample users."""
+    max_releases: int = Field(default=1000, gt=0)
+    """Most releases of one job's plan: planning more takes long, and so does judging them."""
     min_population: int = Field(default=1, gt=0)
     """Fewest declared users, over all clients, of a job that this client joins."""
     max_shops_per_shopper: int = Field(default=1, gt=0, le=10_000)

@@ -63,6 +63,7 @@ POLICIES = LIFETIMES.flatmap(
         min_population=st.integers(1, 10**9),
         max_shops_per_shopper=st.integers(1, 10_000),
         max_message_bytes=st.integers(1, 1 << 40),
+        max_releases=st.integers(1, 10**6),
         serving=st.sampled_from(["joint", "shop"]),
     )
 )
@@ -112,6 +113,7 @@ def test_the_least_that_can_be_said(tmp_path: Path) -> None:
         ({"min_population": 0}, Code.CONFIG_INVALID),
         ({"max_shops_per_shopper": 0}, Code.CONFIG_INVALID),
         ({"max_message_bytes": 0}, Code.CONFIG_INVALID),
+        ({"max_releases": 0}, Code.CONFIG_INVALID),
         ({"serving": "public"}, Code.CONFIG_INVALID),
     ],
 )
