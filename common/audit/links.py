@@ -41,8 +41,12 @@ def link_faults(rows: Sequence[PlainRow]) -> Iterator[LinkFault]:
             yield LinkFault(row.seq, "duplicated", "is there twice")
             continue
         elif row.seq < expected:
-            if row.seq in numbers:
+            if row.seq < 0:
+                yield LinkFault(row.seq, "inserted", "has a number that no row has")
+            elif row.seq in numbers:
                 yield LinkFault(row.seq, "inserted", "has a second row with its number")
+            seen.add(row.hash)
+            numbers.add(row.seq)
             continue  # else it was missed where it belongs, and named there
         elif row.seq > expected and expected in here:
             yield LinkFault(expected, "reordered", "stands after rows that were written later")

@@ -99,7 +99,7 @@ def verify_export(
     *,
     client_key: str | None = None,
     server_keys: Collection[str] = (),
-    seen: SignedHead | None = None,
+    seen: SignedHead | str | None = None,
 ) -> Verdict:
     """Check rows, signatures and receipts of an export.
 
@@ -108,7 +108,8 @@ def verify_export(
         client_key: public ledger key, hexadecimal, from its owner; None takes the file's.
         server_keys: public keys of the servers whose receipts count; none takes those that
             signed receipts in the file.
-        seen: a head of this ledger that somebody kept: a server, an officer, a manifest.
+        seen: a head of this ledger that somebody kept: a server, an officer, a manifest; or
+            its bare hash.
     """
     key = export.header.public_key if client_key is None else client_key
     servers = set(server_keys) or {receipt.server for receipt in export.receipts}
@@ -142,8 +143,9 @@ class _Checker:
         self._key = key
         self._note = note
         self._newest = _newest(export.receipts, servers)
+        self._hashes = {row.hash: row.seq for row in export.rows}
 
-    def findings(self, seen: SignedHead | None) -> Iterator[LedgerFinding]:
+    def findings(self, seen: SignedHead | str | None) -> Iterator[LedgerFinding]:
         """Everything that is wrong, each thing once."""
         faults = list(link_faults(self._export.rows))
         yield from map(_of_link, faults)
@@ -151,20 +153,24 @@ class _Checker:
         yield from self._end(faults)
         for receipt in self._export.receipts:
             yield from self._receipt(receipt)
-        if seen is not None:
+        if isinstance(seen, str) and seen not in self._hashes:
+            says = f"somebody saw head {seen}, and no row here has it: it was rolled back"
+            yield LedgerFinding(row=len(self._export.rows), what="rolled-back", says=says)
+        elif isinstance(seen, SignedHead):
             yield from self._seen(seen)
 
-    def reached(self, seen: SignedHead | None) -> Iterator[tuple[int, str]]:
+    def reached(self, seen: SignedHead | str | None) -> Iterator[tuple[int, str]]:
         """Rows that others saw, and who; for an export without findings."""
         for server, receipt in self._newest.items():
             yield receipt.head.seq, f"receipts of {server[:16]}{self._note}"
         if seen is not None:
-            yield seen.seq, "a head that was seen before"
+            row = seen.seq if isinstance(seen, SignedHead) else self._hashes[seen]
+            yield row, "a head that was seen before"
 
     def _meaning(self, faults: list[LinkFault]) -> Iterator[LedgerFinding]:
         """Rows that cannot follow those before them, up to where rows are missing."""
         meaning = Meaning()
-        end = min((fault.row for fault in faults), default=len(self._export.rows))
+        end = max(0, min((fault.row for fault in faults), default=len(self._export.rows)))
         for row in self._export.rows[:end]:
             problem = meaning.add(row)
             if problem is not None:
@@ -238,11 +244,7 @@ class _Checker:
             yield LedgerFinding(row=row, what="signature", says=f"{name}: {error.message}")
 
     def _has(self, head: SignedHead) -> bool:
-        rows = self._export.rows
-        return head.seq < len(rows) and (rows[head.seq].seq, rows[head.seq].hash) == (
-            head.seq,
-            head.hash,
-        )
+        return self._hashes.get(head.hash) == head.seq
 
 
 def _newest(receipts: Iterable[Receipt], servers: Collection[str]) -> dict[str, Receipt]:

@@ -28,6 +28,7 @@ __all__ = [
     "ANSWERS",
     "BEFORE_ALL",
     "KINDS",
+    "RESTORE",
     "Chain",
     "Kind",
     "Meaning",
@@ -48,6 +49,11 @@ __all__ = [
 
 ANSWERS: Final = frozenset({"admit", "reserve", "spend"})
 """Kinds that a ledger which was rolled back takes no more."""
+RESTORE: Final = (
+    "Restore a backup only if it has the last head that any server or officer holds;"
+    " otherwise count the budget as spent."
+)
+"""What to do with a ledger that is broken: an older one counts too little."""
 What: TypeAlias = Literal["opening", "time-backwards", "halted", "unreserved"]
 
 
@@ -99,7 +105,7 @@ class Chain:
 
     Attributes:
         length: rows taken so far; the position of the next one.
-        head: hash of the last row.
+        head: hash of the last row, empty where it is not known.
     """
 
     def __init__(self) -> None:
@@ -111,7 +117,7 @@ class Chain:
         """Take a row; what is wrong with it, None if nothing is. Nothing follows a bad one."""
         if row.seq != self.length:
             return f"carries number {row.seq}: rows are missing or out of order"
-        if row.prev != self.head:
+        if self.head and row.prev != self.head:
             return "does not continue the row before it"
         if not intact:
             return "does not have the hash that it carries: it was edited"
@@ -120,6 +126,16 @@ class Chain:
             return problem.says
         self.length, self.head = row.seq + 1, row.hash
         return None
+
+    def resume(self, seq: int, row: Row | PlainRow | None = None) -> None:
+        """Go on after the bad row at `seq`, so that more can be found; None is an unreadable one.
+
+        What follows a row whose hash is not known is not held to it.
+        """
+        self.length, self.head = seq + 1, ""
+        if row is not None:
+            self.head = row.hash
+            self._meaning.add(row)
 
 
 def verify(
@@ -183,5 +199,5 @@ def broken(position: int, what: str) -> LedgerError:
         Code.LEDGER_BROKEN,
         f"row {position} {what}.",
         where="ledger",
-        remedy="Do not use it: restore the ledger from a backup and compare heads with the server.",
+        remedy=RESTORE,
     )

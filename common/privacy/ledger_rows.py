@@ -47,6 +47,7 @@ BEFORE_ALL: Final = "0" * 64
 
 _HASH_LENGTH: Final = len(',"hash":""}') + 64
 """Length of what follows the content in a row's text form."""
+_TOO_LARGE: Final = 1 << 63
 _FIELDS: Final = {"seq": int, "kind": str, "time": str, "body": dict, "prev": str, "hash": str}
 
 _TYPES: Final = list(_FIELDS.values())
@@ -145,6 +146,8 @@ def read_own_text(text: str) -> PlainRow:
         raise ValueError("a field of another type than a row has there")
     if values["kind"] not in KINDS:
         raise ValueError(f"unknown kind {values['kind']!r}")
+    if not 0 <= values["seq"] < _TOO_LARGE:
+        raise ValueError("no row has this number")
     intact = _sha256(f"{text[:-_HASH_LENGTH]}}}") == values["hash"]
     return PlainRow._make((*fields, intact))
 

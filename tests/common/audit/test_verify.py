@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.audit.export import Export, read_export, write_export
+from common.audit.export import End, Export, Header, read_export, write_export
+from common.audit.links import link_faults
 from common.audit.verify import Verdict, verify_export
 from common.errors import LedgerError
 from common.privacy.heads import Receipt, SignedHead
-from common.privacy.ledger import Row, next_row, open_row, row_text
+from common.privacy.ledger import Row, next_row, open_row, read_text, row_hash, row_text
 from common.privacy.signing import SigningKey
 
 TIMES = [f"2026-01-{day:02}T00:00:00.000+00:00" for day in range(1, 32)]
@@ -214,6 +215,71 @@ def test_a_row_that_was_put_in_is_found(path: Path, position: int) -> None:
     assert not verdict.consistent
     found = {(one.row, one.what) for one in verdict.findings}
     assert found & {(position, "edited"), (position, "inserted")}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, LENGTH),
+    st.one_of(st.integers(-(1 << 70), LENGTH + 3), st.integers(1 << 62, 1 << 70)),
+    st.booleans(),
+)
+def test_a_row_with_any_number_that_was_put_in_is_found(
+    tmp_path_factory: pytest.TempPathFactory, position: int, number: int, signed: bool
+) -> None:
+    """Also by who has the key and signs the last line anew: the row belongs nowhere."""
+    rows = ledger()
+    values = rows[min(position, LENGTH - 1)].model_dump() | {"seq": number, "kind": "refuse"}
+    forged = Row(**values)
+    forged = forged.model_copy(update={"hash": row_hash(forged)})
+    folder = tmp_path_factory.mktemp("number")
+    if signed and 0 < position < LENGTH:
+        path = exported(folder, [*rows[:position], forged, *rows[position:]], [receipt(rows[7])])
+    else:
+        path = exported(folder, rows, [receipt(rows[7])])
+        edit(path, lambda lines: lines.insert(position, line(forged)))
+    try:
+        assert not checked(path).consistent
+    except LedgerError as error:
+        assert not 0 <= number < 1 << 63  # noqa: PT017 - no row has this number
+        assert error.where.endswith(f":{position + 2}")  # noqa: PT017
+
+
+@pytest.mark.parametrize("numbers", [(-1,), (-5, 3), (0, -1, -1)])
+def test_links_name_numbers_that_no_row_has(numbers: tuple[int, ...]) -> None:
+    """Should reading ever let them through."""
+    texts = [row_text(row) for row in ledger()]
+    rows = [read_text(text) for text in texts]
+    put_in = [rows[3]._replace(seq=number, hash=f"{n:064x}") for n, number in enumerate(numbers)]
+    faults = list(link_faults([*rows[:5], *put_in, *rows[5:]]))
+    assert {fault.row for fault in faults} == set(numbers)
+    assert {fault.what for fault in faults} == {"inserted"}
+    export = Export(
+        header=Header(client="shop", dataset_id="ab" * 16, public_key=KEY.public),
+        rows=(*rows[:5], *put_in, *rows[5:]),
+        receipts=(receipt(ledger()[7]),),
+        end=End(head=head(ledger()[8]), receipts=1, rows=10, sha256="0" * 64, signature="00" * 64),
+        sha256="0" * 64,
+        where="here",
+    )
+    found = {one.what for one in verify_export(export).findings}
+    assert found == {"inserted", "signature"}  # the receipt's row is still there
+
+
+def test_a_missed_row_that_comes_later_counts_once() -> None:
+    """A second one with its number and another hash is one that was put in."""
+    rows = [read_text(row_text(row)) for row in ledger()]
+    other = rows[3]._replace(hash="f" * 64)
+    faults = list(link_faults([*rows[:3], rows[4], rows[3], other, *rows[5:]]))
+    assert [(fault.row, fault.what) for fault in faults] == [(3, "reordered"), (3, "inserted")]
+
+
+def test_a_bare_hash_that_is_there_shows_up_to_its_row(path: Path) -> None:
+    rows = ledger()
+    verdict = checked(path, seen=rows[8].hash)
+    assert verdict.shown_up_to == 8
+    assert verdict.complete == "shown up to row 8 by a head that was seen before"
+    assert checked(path, seen=rows[5].hash).shown_up_to == 7
+    assert named(path, seen="0" * 64) == (LENGTH, "rolled-back")
 
 
 @pytest.mark.parametrize("position", range(LENGTH))
