@@ -59,8 +59,9 @@ _SPENT: Final = {
     "filter": "filter",
     "cap": "cap ε",
     "delta": "δ",
-    "epsilon_filter": "ε in force, by the filter",
-    "epsilon_pld": "ε in force, by PLD",
+    "epsilon_filter": "ε charged, by the filter",
+    "epsilon_held": "with what open jobs hold",
+    "epsilon_pld": "ε charged, by PLD",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -13,6 +14,7 @@ from common.privacy.accounting import epsilon
 from common.privacy.events import Event, read_event
 from common.privacy.filters import Filter, total_cost
 from common.privacy.ledger import Row, verify
+from common.privacy.ledger_index import derive
 from common.privacy.policy import Policy
 from simulations.attacks.hostile_target import Answer, Target
 
@@ -29,6 +31,7 @@ class Verdict:
         cap: ε that all releases together may cost.
         delta: δ of the cap.
         epsilon_filter: ε of everything reserved, by the filter.
+        epsilon_held: the same with what open jobs still hold of their plans.
         epsilon_pld: ε of everything reserved, by privacy-loss distributions.
         jobs: jobs that were admitted.
         reserved: releases that were charged.
@@ -46,6 +49,7 @@ class Verdict:
     cap: float
     delta: float
     epsilon_filter: float
+    epsilon_held: float
     epsilon_pld: float
     jobs: int
     reserved: int
@@ -67,6 +71,7 @@ class Verdict:
             + self.two_answers
             + self.undeclared
             + int(self.halted)
+            + int(self.epsilon_held > self.cap)
             + int(self.epsilon_pld > self.cap)
         )
 
@@ -89,6 +94,7 @@ def judge(target: Target, answers: Sequence[Answer]) -> Verdict:
     verify(rows, client=settings.name, dataset_id=settings.dataset_id)
     reserved = [row for row in rows if row.kind == "reserve"]
     events = [read_event(row.body["event"]) for row in reserved]
+    held = [read_event(json.loads(text)) for text in derive(rows).held().elements()]
     policy, chosen = target.policy, target.policy.filter()
     digests: dict[tuple[str, int], set[str]] = {}
     for answer in answers:
@@ -100,6 +106,7 @@ def judge(target: Target, answers: Sequence[Answer]) -> Verdict:
         cap=policy.lifetime.epsilon,
         delta=policy.lifetime.delta,
         epsilon_filter=chosen.epsilon(total_cost(chosen, events)),
+        epsilon_held=chosen.epsilon(total_cost(chosen, [*events, *held])),
         epsilon_pld=epsilon(events, policy.lifetime.delta),
         jobs=sum(row.kind == "admit" for row in rows),
         reserved=len(reserved),

@@ -40,7 +40,8 @@ def test_nothing_gets_past_a_cap_and_nothing_undeclared_leaves(siege: Siege) -> 
 def test_the_budget_was_really_used_up(siege: Siege) -> None:
     gdp, renyi, closed = siege.verdicts
     for verdict in (gdp, renyi):
-        assert verdict.epsilon_filter > 0.95 * verdict.cap
+        assert verdict.epsilon_held > 0.95 * verdict.cap
+        assert verdict.epsilon_filter > 0.5 * verdict.cap
         assert verdict.sent >= 20
     assert closed.reserved == 0
 
