@@ -18,7 +18,7 @@ from common.privacy.accounting import NEIGHBOURING, rounded_up
 __all__ = ["print_findings", "print_ledgers", "print_verdict"]
 
 
-def print_verdict(verdict: Verdict, missing: str | None) -> None:
+def print_verdict(verdict: Verdict) -> None:
     """What an exported ledger shows."""
     console = Console(soft_wrap=True, highlight=False)
     keys = len(verdict.server_keys)
@@ -36,8 +36,6 @@ def print_verdict(verdict: Verdict, missing: str | None) -> None:
         console.print(f"BROKEN ({one.what}): {one.says}", markup=False)
     if verdict.findings_left_out:
         console.print(f"... and {verdict.findings_left_out} findings more.")
-    if missing is not None:
-        console.print(f"BROKEN (rolled-back): no row has the hash {missing}.", markup=False)
 
 
 def print_ledgers(audits: Sequence[LedgerAudit], findings: Sequence[Finding]) -> None:

@@ -99,12 +99,12 @@ def verify(
     """Check chain, signatures and receipts of a file; status 1 if one does not hold."""
 
     def work() -> int:
-        verdict, missing = _verdict(read_export(file), client_key, server_key or [], head)
+        verdict = _verdict(read_export(file), client_key, server_key or [], head)
         if output is Format.JSON:
-            print_json({**verdict.model_dump(mode="json"), "head_missing": missing})
+            print_json(verdict.model_dump(mode="json"))
         else:
-            print_verdict(verdict, missing)
-        return 0 if verdict.consistent and not missing else BROKEN
+            print_verdict(verdict)
+        return 0 if verdict.consistent else BROKEN
 
     finish(work)
 
@@ -187,22 +187,15 @@ def read_head(text: str, client: str) -> SignedHead | str:
 
 def _verdict(
     found: Export, client_key: str | None, server_keys: list[str], head: str | None
-) -> tuple[Verdict, str | None]:
-    """What the file shows; and a bare hash that was seen before and is not there."""
+) -> Verdict:
+    """What the file shows."""
     for name, key in [("--client-key", client_key), *(("--server-key", k) for k in server_keys)]:
         if key is not None and not _is_key(key):
             raise ConfigError(
                 Code.CONFIG_INVALID, f"{key!r} is not 64 hexadecimal digits.", where=name
             )
     seen = None if head is None else read_head(head, found.header.client)
-    verdict = verify_export(
-        found,
-        client_key=client_key,
-        server_keys=server_keys,
-        seen=seen if isinstance(seen, SignedHead) else None,
-    )
-    lost = isinstance(seen, str) and all(row.hash != seen for row in found.rows)
-    return verdict, str(seen) if lost else None
+    return verify_export(found, client_key=client_key, server_keys=server_keys, seen=seen)
 
 
 def _is_key(text: str) -> bool:
