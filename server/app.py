@@ -11,7 +11,7 @@ from flwr.serverapp import Grid, ServerApp
 from common.config import read_json
 from common.errors import Code, ConfigError, RunError
 from common.job import Job
-from server.keys import key_of
+from server.keys import HOME_SETTING, key_of, server_home
 from server.record import Observer, SilentObserver
 from server.registry import Registry
 from server.roster import gather
@@ -26,7 +26,8 @@ def make_app(run: Path | None = None, observer: Observer | None = None) -> Serve
     """A ServerApp for one run.
 
     Args:
-        run: folder with `job.json`; None reads it from the run configuration's `run`.
+        run: folder with `job.json`; None reads it from the run configuration's `run`. The
+            server's home is the run configuration's `server-home`; see `server_home`.
         observer: told about every round.
     """
     server_app = ServerApp()
@@ -34,16 +35,17 @@ def make_app(run: Path | None = None, observer: Observer | None = None) -> Serve
     @server_app.main()
     def main(grid: Grid, context: Context) -> None:
         folder = run if run is not None else _folder(context)
-        registry = Registry(folder / "server")
+        home = server_home(folder, context.run_config.get(HOME_SETTING, ""))
         job = read_job(folder)
-        key_of(job, registry.folder)  # before anybody is asked anything
+        key_of(job, home)  # before anybody is asked anything
         _wait_for_nodes(grid, job.clients)
         Rounds(
             grid=grid,
             job=job,
             members=gather(grid, job),
-            registry=registry,
+            registry=Registry(folder / "server"),
             observer=observer if observer is not None else SilentObserver(),
+            home=home,
         ).run()
 
     return server_app

@@ -60,8 +60,10 @@ class Asking:
         """Send the task to everybody; releases go to `combiner`, reason codes are returned.
 
         Raises:
+            ArtifactError: `artifact-invalid`, another run has spoilt what was witnessed.
             DataError: a head that was seen cannot be written down.
         """
+        self._refresh()
         asked = self.asked
         refused = {**self._left_out, **{member.name: NO_ANSWER for member in asked}}
         signed = task if self.witness is None else task.signed(self.witness.key)
@@ -85,6 +87,7 @@ class Asking:
 
         Nothing depends on the answers: who gets none has a shorter proof, no other ledger.
         """
+        self._refresh()
         messages, refused = [], {}
         for member in self.members:
             receipt = self._receipt(member)
@@ -99,6 +102,11 @@ class Asking:
             else:
                 refused[member.name] = reply.code
         _log(refused, "does not take its last receipt")
+
+    def _refresh(self) -> None:
+        """Another run of this server may have seen later heads meanwhile."""
+        if self.witness is not None:
+            self.witness.refresh()
 
     @property
     def _left_out(self) -> dict[str, str]:

@@ -9,6 +9,7 @@ import functools
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -45,10 +46,12 @@ class Rounds:
         grid: where messages go.
         job: what is trained.
         members: the clients that take part, in order of name.
-        registry: where checkpoints go, beside the server's key and what it witnessed.
+        registry: where checkpoints go.
         quorum: fewest clients whose releases make a round, at least 1.
         timeout_seconds: how long a round waits for its clients.
         observer: told about every round.
+        home: the server's home, with its key and what it witnessed; None is the registry's
+            folder.
     """
 
     grid: Grid
@@ -58,6 +61,7 @@ class Rounds:
     quorum: int = 1
     timeout_seconds: float = 3600.0
     observer: Observer = field(default_factory=SilentObserver)
+    home: Path | None = None
 
     def run(self) -> Checkpoint:
         """All remaining steps, from the last checkpoint if there is one.
@@ -84,8 +88,9 @@ class Rounds:
         return checkpoint
 
     def _witness(self) -> Witness | None:
-        key = key_of(self.job, self.registry.folder)
-        return None if key is None else Witness.open(self.registry.folder, key)
+        home = self.registry.folder if self.home is None else self.home
+        key = key_of(self.job, home)
+        return None if key is None else Witness.open(home, key)
 
     def _round(self, schedule: Schedule, before: Checkpoint, asking: Asking) -> Checkpoint:
         started = time.monotonic()

@@ -2,18 +2,22 @@
 
 A ledger that was put back to an earlier state is consistent in itself. Somebody else must have
 seen how far it had come: here, the server, which hands every client its countersignature.
+Several runs of one server may share the file, also at the same time.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Self
+from typing import BinaryIO, Final, Self
 
 from pydantic import Field
 
@@ -23,9 +27,10 @@ from common.job import JobId
 from common.privacy.heads import Receipt, SignedHead
 from common.privacy.signing import SigningKey
 
-__all__ = ["Asked", "Witness"]
+__all__ = ["WITNESS_NAME", "Asked", "Witness"]
 
-_FILE: Final = "witness.jsonl"
+WITNESS_NAME: Final = "witness.jsonl"
+"""The file in the server's home."""
 _LOG: Final = logging.getLogger("hushrec.server")
 
 
@@ -54,10 +59,12 @@ class Witness:
     Guarantee:
         For one client, a release has one head for ever, and a head that is countersigned for
         a new release has a later row than all before it: two hashes are never countersigned
-        for one row. Both hold across restarts, as long as the file does.
+        for one row. Both hold across restarts and over all runs that share the file, also
+        those that write to it at the same time, as long as the file does.
 
     Attributes:
-        path: the file, one line a head; only ever appended to.
+        path: the file, one line a head; only ever appended to, by who holds its lock and has
+            read what others appended.
         key: what countersigns.
         left_out: why the releases of a client are not used any more, by client.
     """
@@ -65,6 +72,8 @@ class Witness:
     path: Path
     key: SigningKey
     left_out: dict[str, Code] = field(default_factory=dict)
+    _bytes: int = 0
+    _lines: int = 0
     _newest: dict[str, Receipt] = field(default_factory=dict)
     _given: dict[tuple[str, Asked], Receipt] = field(default_factory=dict)
     _rows: dict[tuple[str, int], SignedHead] = field(default_factory=dict)
@@ -73,16 +82,32 @@ class Witness:
     def open(cls, folder: Path, key: SigningKey) -> Self:
         """Read what was seen before; a line that a kill cut off had not left this machine.
 
+        Args:
+            folder: the server's home.
+            key: what countersigns, and did.
+
         Raises:
             ArtifactError: `artifact-invalid`, a line is none of ours, or contradicts another.
             DataError: the file cannot be read or written.
         """
-        witness = cls(folder / _FILE, key)
-        try:
-            witness._read()
-        except OSError as error:
-            raise _unwritable(error, witness.path) from None
+        witness = cls(folder / WITNESS_NAME, key)
+        witness.refresh()
         return witness
+
+    def refresh(self) -> None:
+        """Read what other runs have appended, and wait until the disk has it.
+
+        Raises:
+            ArtifactError: `artifact-invalid`, as when it is opened; or lines have gone.
+            DataError: the file cannot be read or written.
+        """
+        known = self._bytes
+        if not known and not self.path.exists():
+            return
+        with self._alone():
+            pass
+        if self._bytes != known:
+            self.sync()
 
     def receipt(self, client: str) -> Receipt | None:
         """The countersignature under the newest head of `client`, if there is one."""
@@ -116,22 +141,23 @@ class Witness:
                 release, or the same row for something else; or the row lies before one that
                 was seen. That alone leaves nobody out: so does a release whose reply was lost
                 and that is asked for again after later ones.
+            ArtifactError: `artifact-invalid`, another run has appended what cannot be.
             DataError: the file cannot be written.
         """
-        given = self._given.get((client, asked))
-        try:
-            checked = self._checked(client, head, ledger_key)
-            if given is not None:
-                _same(given.head, checked)
-                return given
-            self._unseen(client, checked)
-        except LedgerError as error:
-            self._leave_out(client, error)
-            raise
-        self._later(client, checked)
-        line = _Line(asked=asked, receipt=Receipt.sign(self.key, checked, _now()))
-        self._append(line)
-        self._keep(line)
+        with self._alone() as file:
+            given = self._given.get((client, asked))
+            try:
+                checked = self._checked(client, head, ledger_key)
+                if given is not None:
+                    _same(given.head, checked)
+                    return given
+                self._unseen(client, checked)
+            except LedgerError as error:
+                self._leave_out(client, error)
+                raise
+            self._later(client, checked)
+            line = _Line(asked=asked, receipt=Receipt.sign(self.key, checked, _now()))
+            self._append(file, line)
         return line.receipt
 
     def sync(self) -> None:
@@ -178,32 +204,52 @@ class Witness:
         self.left_out[client] = error.code
         _LOG.error("%s is left out: %s", client, error.message)
 
-    def _append(self, line: _Line) -> None:
+    @contextmanager
+    def _alone(self) -> Iterator[BinaryIO]:
+        """The file, locked, with all of it read; the kernel unlocks it however this ends."""
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("ab") as file:
-                file.write(line.model_dump_json().encode() + b"\n")
+            if not self._bytes:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+            create = 0 if self._bytes else os.O_CREAT
+            handle = os.open(self.path, os.O_RDWR | os.O_APPEND | create, 0o666)
+            with os.fdopen(handle, "rb+", buffering=0) as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                self._read(file)
+                yield file
         except OSError as error:
             raise _unwritable(error, self.path) from None
 
-    def _keep(self, line: _Line) -> None:
+    def _append(self, file: BinaryIO, line: _Line) -> None:
+        text = line.model_dump_json().encode() + b"\n"
+        written = file.write(text)
+        if written < len(text):  # whoever comes next cuts it off
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._keep(line, len(text))
+
+    def _keep(self, line: _Line, size: int) -> None:
         head = line.receipt.head
         self._newest[head.client] = self._given[head.client, line.asked] = line.receipt
         self._rows[head.client, head.seq] = head
+        self._bytes += size
+        self._lines += 1
 
-    def _read(self) -> None:
-        if not self.path.exists():
-            return
-        blob = self.path.read_bytes()
+    def _read(self, file: BinaryIO) -> None:
+        """Read on from where this process has read to; nobody else is writing."""
+        size = os.fstat(file.fileno()).st_size
+        if size < self._bytes:
+            raise _damaged(self.path, self._lines, "is not there any more")
+        file.seek(self._bytes)
+        blob = file.read()
         whole = blob[: blob.rfind(b"\n") + 1]
-        for number, text in enumerate(whole.split(b"\n")[:-1], start=1):
+        for text in whole.split(b"\n")[:-1]:
+            number = self._lines + 1
             line = self._line(text, number)
             newest = self._newest.get(line.receipt.head.client)
             if newest is not None and newest.head.seq >= line.receipt.head.seq:
                 raise _damaged(self.path, number, "goes back behind one before it")
-            self._keep(line)
+            self._keep(line, len(text) + 1)
         if len(whole) < len(blob):
-            os.truncate(self.path, len(whole))
+            file.truncate(self._bytes)
 
     def _line(self, text: bytes, number: int) -> _Line:
         try:

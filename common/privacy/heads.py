@@ -18,6 +18,10 @@ __all__ = ["Receipt", "SignedHead"]
 
 _HEAD: Final = "ledger head"
 _RECEIPT: Final = "ledger receipt"
+_UTC: Final = (
+    r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+    r"T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?(\+00:00|Z)$"
+)
 
 
 class SignedHead(Settings):
@@ -65,8 +69,8 @@ class Receipt(Settings):
     """The head."""
     server: PublicKey
     """The server's public key."""
-    time: str = Field(max_length=40)
-    """When, ISO 8601, UTC, by the server's clock."""
+    time: str = Field(pattern=_UTC)
+    """When, ISO 8601 with date, seconds and UTC said, by the server's clock."""
     signature: Signature
     """By `server`, of everything above."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 from common.errors import ArtifactError, Code, DataError, LedgerError
 from common.privacy.heads import Receipt, SignedHead
 from common.privacy.signing import SigningKey
+from server.keys import server_key
 from server.witness import Asked, Witness
 
 SERVER = SigningKey.create()
@@ -171,26 +174,32 @@ def test_a_client_that_comes_with_another_key_is_left_out(witness: Witness) -> N
 
 
 MOVES = st.tuples(
-    st.sampled_from(sorted(KEYS)), st.integers(0, 4), st.integers(0, 6), st.sampled_from("ab")
+    st.integers(0, 1),
+    st.sampled_from(sorted(KEYS)),
+    st.integers(0, 4),
+    st.integers(0, 6),
+    st.sampled_from("ab"),
 )
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.one_of(st.none(), MOVES), max_size=20))
 def test_whatever_is_shown_no_row_has_two_hashes_and_nothing_goes_back(
-    moves: list[tuple[str, int, int, str] | None],
+    moves: list[tuple[int, str, int, int, str] | None],
 ) -> None:
-    """None is a restart, with the last line cut off half way as by a kill."""
+    """Two runs share a file; None: the first is killed in the middle of a line, and restarts."""
     signed: list[Receipt] = []
     with TemporaryDirectory() as folder:
-        witness = Witness.open(Path(folder), SERVER)
+        runs = [Witness.open(Path(folder), SERVER) for _ in range(2)]
         for move in moves:
             if move is None:
-                with witness.path.open("ab") as file:
+                with runs[0].path.open("ab") as file:
                     file.write(b'{"asked":{"job_id"')
-                witness = again(witness)
+                runs[0] = again(runs[0])
                 continue
-            client, step, seq, digit = move
+            run, client, step, seq, digit = move
+            witness = runs[run]
+            witness.refresh()
             before = witness.receipt(client)
             try:
                 receipt = witness.see(client, asked(step), head(seq, digit, client))
@@ -205,11 +214,12 @@ def test_whatever_is_shown_no_row_has_two_hashes_and_nothing_goes_back(
                 signed.append(receipt)
         rows = [(found.head.client, found.head.seq) for found in signed]
         assert len(set(rows)) == len(rows)
-        assert witness.path.exists() == bool(signed) or witness.path.read_bytes() == b""
+        assert lines(runs[0]) == lines(again(runs[1]))
+        assert len(lines(runs[0])) == len(signed)
 
 
 def lines(witness: Witness) -> list[bytes]:
-    return witness.path.read_bytes().splitlines(keepends=True)
+    return witness.path.read_bytes().splitlines(keepends=True) if witness.path.exists() else []
 
 
 @pytest.fixture
@@ -272,3 +282,98 @@ def test_a_file_that_cannot_be_read_or_kept_stops_the_server(filled: Witness) ->
     with pytest.raises(DataError) as caught:
         again(filled)
     assert caught.value.where == str(filled.path)
+
+
+def test_what_another_run_saw_is_known_before_anything_is_countersigned(witness: Witness) -> None:
+    other = again(witness)
+    first = witness.see("shop-1", asked(0), head(3))
+    assert other.receipt("shop-1") is None
+    other.refresh()
+    assert other.receipt("shop-1") == first
+    elsewhere = Asked(job_id="cd" * 16, step=0)
+    with pytest.raises(LedgerError) as caught:
+        other.see("shop-1", elsewhere, head(3, "c"))
+    assert caught.value.code is Code.LEDGER_ROLLED_BACK
+    third = again(witness)
+    later = witness.see("shop-1", asked(1), head(5))  # not refreshed: `see` looks for itself
+    with pytest.raises(LedgerError):
+        third.see("shop-1", elsewhere, head(5, "c"))
+    assert third.receipt("shop-1") == later
+    assert third.see("shop-1", asked(0), head(3)) == first
+
+
+def test_a_line_that_another_process_cut_off_is_taken_away_before_the_next(
+    filled: Witness,
+) -> None:
+    with filled.path.open("ab") as file:
+        file.write(b'{"asked":{"job_id"')
+    filled.see("shop-1", asked(3), head(9))
+    assert len(lines(again(filled))) == 4
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda whole: whole[:2], lambda whole: [*whole, b"{}\n"], lambda whole: []]
+)
+def test_a_file_that_is_spoilt_meanwhile_is_not_gone_on_with(
+    filled: Witness, damage: Callable[[list[bytes]], list[bytes]]
+) -> None:
+    filled.path.write_bytes(b"".join(damage(lines(filled))))
+    spoilt = filled.path.read_bytes()
+    for use in (filled.refresh, lambda: filled.see("shop-1", asked(3), head(9))):
+        with pytest.raises(ArtifactError):
+            use()
+    assert filled.path.read_bytes() == spoilt
+
+
+def test_a_file_that_is_gone_is_not_begun_anew(filled: Witness) -> None:
+    filled.path.unlink()
+    for use in (filled.refresh, lambda: filled.see("shop-1", asked(3), head(9))):
+        with pytest.raises(DataError):
+            use()
+    assert not filled.path.exists()
+
+
+RUN = """
+import sys
+from pathlib import Path
+from common.privacy.heads import SignedHead
+from common.privacy.signing import SigningKey
+from server.keys import server_key
+from server.witness import Asked, Witness
+
+home, name = Path(sys.argv[1]), sys.argv[2]
+print("ready", flush=True)
+sys.stdin.read(1)
+key, client = server_key(home), SigningKey.create()
+witness = Witness.open(home / "server", key)
+for step in range(40):
+    shown = SignedHead.sign(client, name, step, "ab" * 32)
+    witness.see(name, Asked(job_id="ab" * 16, step=step), shown)
+print(key.public)
+"""
+
+
+def test_processes_that_share_a_home_make_one_key_and_lose_no_line(tmp_path: Path) -> None:
+    """None begins before all are ready."""
+    names = ["shop-1", "shop-2", "shop-3"]
+    command = [sys.executable, "-c", RUN, str(tmp_path)]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    root = Path(__file__).resolve().parents[2]
+    running = [subprocess.Popen([*command, name], cwd=root, **pipes) for name in names]
+    for process in running:
+        assert process.stdout.readline() == "ready\n"  # type: ignore[union-attr]
+    for process in running:
+        process.stdin.write("x")  # type: ignore[union-attr]
+        process.stdin.flush()  # type: ignore[union-attr]
+    said = {process.communicate(timeout=120)[0].strip() for process in running}
+    assert [process.returncode for process in running] == [0, 0, 0]
+    key = server_key(tmp_path)
+    assert said == {key.public}
+    assert {path.name for path in (tmp_path / "server").iterdir()} == {
+        "server_key.pem",
+        "witness.jsonl",
+    }
+    witness = Witness.open(tmp_path / "server", key)
+    assert len(lines(witness)) == 120
+    newest = [witness.receipt(name) for name in names]
+    assert [receipt and receipt.head.seq for receipt in newest] == [39, 39, 39]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -106,3 +107,49 @@ def test_signing_again_gives_the_same_bytes() -> None:
 def test_what_is_no_head_is_not_read(changes: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         SignedHead.model_validate({**HEAD.model_dump(), **changes})
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        "2026-01-01T00:00:00Z",
+        "2026-01-01T00:00:00+00:00",
+        "2026-12-31T23:59:59.9Z",
+        "2026-02-28T12:30:00.123456+00:00",
+        datetime(2026, 5, 6, 7, 8, 9, 10_000, UTC).isoformat(timespec="milliseconds"),
+    ],
+)
+def test_a_receipt_says_its_time_in_utc(time: str) -> None:
+    receipt = Receipt.sign(SERVER, HEAD, time)
+    receipt.check(SERVER.public)
+    assert datetime.fromisoformat(receipt.time).utcoffset() == timedelta(0)
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        "",
+        "now",
+        "2026-01-01",
+        "2026-01-01T00:00:00",
+        "2026-01-01T00:00:00+01:00",
+        "2026-01-01T00:00:00-00:00",
+        "2026-01-01 00:00:00+00:00",
+        "2026-01-01T00:00+00:00",
+        "2026-13-01T00:00:00Z",
+        "2026-01-32T00:00:00Z",
+        "2026-01-01T24:00:00Z",
+        "2026-01-01T00:60:00Z",
+        "2026-01-01T00:00:00.Z",
+        "2026-01-01T00:00:00.1234567Z",
+        "2026-01-01T00:00:00Z\n",
+        " 2026-01-01T00:00:00Z",
+        "٢٠٢٦-٠١-٠١T00:00:00Z",
+        "<b>2026-01-01T00:00:00Z</b>",
+    ],
+)
+def test_a_receipt_says_nothing_else_for_its_time(time: str) -> None:
+    with pytest.raises(ValidationError):
+        Receipt.sign(SERVER, HEAD, time)
+    with pytest.raises(ValidationError):
+        Receipt.model_validate({**RECEIPT.model_dump(), "time": time})
