@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +16,6 @@ from common.errors import Code
 from common.privacy.accounting import ACCOUNTANT, NEIGHBOURING
 from common.privacy.spending import spent
 from common.protocol import HELLO, OK, Reply, Task
-from common.schedule import Schedule
 
 RELEASED = ["open", "admit", "reserve", "spend"]
 
@@ -309,26 +306,6 @@ def test_a_broken_ledger_answers_with_a_code(shop: Any) -> None:
         leftover.unlink()
     (shop.folder / "ledger.sqlite").write_bytes(b"garbage" * 1000)
     assert shop.ask(shop.task()) == Reply(str(Code.LEDGER_BROKEN))
-
-
-def test_two_processes_asked_at_once_give_one_release(
-    prepare_run: Callable[..., Any], open_shop: Callable[..., Any], monkeypatch: Any
-) -> None:
-    """Both find nothing, both compute with noise of their own; one set of bytes leaves."""
-    shop = open_shop(prepare_run(fixed_noise=False))
-    both = threading.Barrier(2)
-    contribute = Schedule.contribute
-
-    def meeting(self: Schedule, *args: Any) -> Any:
-        both.wait(timeout=30)
-        return contribute(self, *args)
-
-    monkeypatch.setattr(Schedule, "contribute", meeting)
-    with ThreadPoolExecutor(2) as pool:
-        replies = list(pool.map(lambda _: shop.ask(shop.task()), range(2)))
-    assert replies[0].code == replies[1].code == OK
-    assert replies[0].arrays["sum"].tobytes() == replies[1].arrays["sum"].tobytes()
-    assert sorted(shop.kinds()) == sorted([*RELEASED, "reserve"])
 
 
 def test_a_failed_computation_stays_reserved_and_the_retry_is_charged(
