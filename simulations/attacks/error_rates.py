@@ -25,6 +25,8 @@ from simulations.attacks.bounds import epsilon_of_mu
 __all__ = ["ErrorRates", "SplitBound", "many_run_ceiling", "split_bound", "upper_rate"]
 
 _THRESHOLDS: Final = 400
+_CAUTION: Final = 0.01
+"""Thresholds are compared at this share of the level: a rare one must not win by its luck."""
 
 
 def upper_rate(errors: Any, trials: int, level: float) -> Floats:
@@ -160,7 +162,7 @@ def _best_thresholds(
     candidates = (pooled[places] + pooled[places + 1]) / 2
     positive = len(without) - np.searchsorted(np.sort(without), candidates, side="right")
     negative = np.searchsorted(np.sort(having), candidates, side="right")
-    level = (1.0 - confidence) / 2
+    level = _CAUTION * (1.0 - confidence) / 2
     rates = upper_rate(positive, len(without), level), upper_rate(negative, len(having), level)
     best_epsilon, best_mu = np.argmax(_epsilons(*rates, delta)), np.argmax(_mus(*rates))
     return float(candidates[best_epsilon]), float(candidates[best_mu])
