@@ -16,7 +16,7 @@ from client.audited import AuditedClient, audit_client
 from client.owner import Owner, owners
 from common.audit.export import Export, read_export
 from common.audit.findings import Finding
-from common.audit.ledgers import LedgerAudit, audit_ledger
+from common.audit.ledgers import LedgerAudit, audit_ledger, unreadable
 from common.audit.manifests import check_manifests, read_manifests
 from common.audit.statement import Bound
 from common.audit.statement_page import render_statements
@@ -211,8 +211,10 @@ def _recomputed(
         broken = [
             Finding(layer="ledger", where=verdict.client, what=one.says) for one in verdict.findings
         ]
+        if broken:
+            return [_unread(found, delta)], broken
         ledger = audit_ledger(found.rows, delta)
-        return [ledger], [*broken, *ledger.findings]
+        return [ledger], list(ledger.findings)
     clients: list[AuditedClient] = []
     findings: list[Finding] = []
     for owner in owners(path):
@@ -228,8 +230,15 @@ def _recomputed(
     artefacts, damaged = read_manifests(path / "server")
     rows = {one.owner.settings.name: one.rows for one in clients}
     findings += [*damaged, *check_manifests(artefacts, rows)]
-    ledgers = [one.ledger if delta is None else audit_ledger(one.rows, delta) for one in clients]
-    return ledgers, findings
+    again = [audit_ledger(one.rows, delta) if delta and one.rows else one.ledger for one in clients]
+    return again, findings
+
+
+def _unread(found: Export, delta: float | None) -> LedgerAudit:
+    """Rows whose chain does not hold are counted, and not believed."""
+    rows = found.rows
+    last = rows[-1].hash if rows else ""
+    return unreadable(found.header.client, "", len(rows), last, 0.0 if delta is None else delta)
 
 
 def _bounds(path: Path) -> list[Bound]:

@@ -1,85 +1,19 @@
-"""The ledger's SQLite file: its tables, what they refuse to forget, and its errors in words."""
+"""The ledger's SQLite file: opening it, transactions in it, and its errors in words."""
 
 from __future__ import annotations
 
-import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from client.ledger_schema import found_in, lay_out, lay_out_derived, misfits, stale
 from common.errors import Code, LedgerError
+from common.privacy.ledger import RESTORE
 
 __all__ = ["broken_file", "cannot_write", "connect", "guarded", "in_transaction"]
 
-_KEPT: Final = """
-CREATE TABLE IF NOT EXISTS ledger (
-    seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, row TEXT NOT NULL
-) STRICT;
-CREATE INDEX IF NOT EXISTS ledger_kind ON ledger (kind, seq);
-CREATE TABLE IF NOT EXISTS tip (
-    id INTEGER PRIMARY KEY CHECK (id = 0), head TEXT NOT NULL
-) STRICT;
-CREATE TABLE IF NOT EXISTS release (
-    job_id TEXT NOT NULL, step INTEGER NOT NULL, session INTEGER NOT NULL,
-    request_hash TEXT NOT NULL, spend_seq INTEGER NOT NULL REFERENCES ledger(seq),
-    head TEXT NOT NULL, bytes BLOB NOT NULL,
-    PRIMARY KEY (job_id, step, session)
-) STRICT;
-CREATE UNIQUE INDEX IF NOT EXISTS release_spend ON release (spend_seq);
-CREATE TABLE IF NOT EXISTS receipt (
-    id INTEGER PRIMARY KEY, server TEXT NOT NULL, seq INTEGER NOT NULL, hash TEXT NOT NULL,
-    receipt TEXT NOT NULL
-) STRICT;
-CREATE INDEX IF NOT EXISTS receipt_server ON receipt (server, seq);
-CREATE TRIGGER IF NOT EXISTS ledger_keeps BEFORE DELETE ON ledger
-    BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
-CREATE TRIGGER IF NOT EXISTS ledger_stays BEFORE UPDATE ON ledger
-    BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
-CREATE TRIGGER IF NOT EXISTS ledger_grows BEFORE INSERT ON ledger
-    WHEN NEW.seq IS NOT (SELECT coalesce(max(seq), -1) + 1 FROM ledger)
-    BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
-CREATE TRIGGER IF NOT EXISTS release_keeps BEFORE DELETE ON release
-    BEGIN SELECT RAISE(ABORT, 'releases are kept for replay'); END;
-CREATE TRIGGER IF NOT EXISTS release_stays BEFORE UPDATE ON release
-    BEGIN SELECT RAISE(ABORT, 'releases are kept for replay'); END;
-CREATE TRIGGER IF NOT EXISTS release_grows BEFORE INSERT ON release
-    WHEN EXISTS (SELECT 1 FROM release WHERE (job_id, step, session)
-                 = (NEW.job_id, NEW.step, NEW.session) OR spend_seq = NEW.spend_seq)
-    BEGIN SELECT RAISE(ABORT, 'releases are kept for replay'); END;
-CREATE TRIGGER IF NOT EXISTS receipt_keeps BEFORE DELETE ON receipt
-    BEGIN SELECT RAISE(ABORT, 'receipts are kept'); END;
-CREATE TRIGGER IF NOT EXISTS receipt_stays BEFORE UPDATE ON receipt
-    BEGIN SELECT RAISE(ABORT, 'receipts are kept'); END;
-CREATE TRIGGER IF NOT EXISTS receipt_grows BEFORE INSERT ON receipt
-    WHEN NEW.id IS NOT (SELECT coalesce(max(id), 0) + 1 FROM receipt)
-    BEGIN SELECT RAISE(ABORT, 'receipts are kept'); END;
-"""
-# REPLACE deletes without firing delete triggers: hence the triggers on INSERT
-
-_DERIVED: Final = """
-CREATE TABLE IF NOT EXISTS indexed (
-    id INTEGER PRIMARY KEY CHECK (id = 0), seq INTEGER NOT NULL
-) STRICT;
-CREATE TABLE IF NOT EXISTS event (id INTEGER PRIMARY KEY, event TEXT NOT NULL UNIQUE) STRICT;
-CREATE TABLE IF NOT EXISTS reserved (
-    day TEXT NOT NULL, event INTEGER NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (day, event)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS pledged (
-    job_id TEXT NOT NULL, step INTEGER NOT NULL, event INTEGER NOT NULL,
-    PRIMARY KEY (job_id, step)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS job (
-    job_id TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, snapshot TEXT NOT NULL,
-    seq INTEGER NOT NULL, closed INTEGER NOT NULL, server TEXT
-) STRICT, WITHOUT ROWID;
-"""
-_SCHEMA: Final = _KEPT + _DERIVED
-# an index of which a part is missing is made again as a whole
-_LAY_OUT: Final = f"BEGIN IMMEDIATE; DROP TABLE IF EXISTS indexed; {_SCHEMA} COMMIT;"
-_NAMES: Final = frozenset(re.findall(r"IF NOT EXISTS (\w+)", _SCHEMA))
-_PRESENT: Final = "SELECT name FROM sqlite_schema"
 _DISK: Final = {
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_IOERR,
@@ -93,11 +27,18 @@ _DISK: Final = {
 """Primary result codes that blame the place, not the content."""
 
 
-def connect(path: Path, *, survives_power_cut: bool) -> sqlite3.Connection:
+def connect(path: Path, *, survives_power_cut: bool, mends: bool = True) -> sqlite3.Connection:
     """Open the file, with every table that a ledger has.
 
+    Args:
+        path: the file.
+        survives_power_cut: wait for the disk at every commit.
+        mends: lay out an empty file and make derived tables again. Without, the file is left
+            as it is, and nothing that is wrong with its tables is an error yet.
+
     Raises:
-        LedgerError: `ledger-broken`, it is no ledger; `ledger-write`, the disk refuses.
+        LedgerError: `ledger-broken`, it is no ledger, or a table, an index or a trigger of it
+            is not what this version writes; `ledger-write`, the disk refuses.
     """
     with guarded(path):
         connection = sqlite3.connect(path, timeout=30.0, isolation_level=None)
@@ -107,21 +48,36 @@ def connect(path: Path, *, survives_power_cut: bool) -> sqlite3.Connection:
             connection.execute(f"PRAGMA synchronous = {synchronous}")
             connection.execute("PRAGMA fullfsync = ON")
             connection.execute("PRAGMA foreign_keys = ON")
-            if not {name for (name,) in connection.execute(_PRESENT)} >= _NAMES:
-                _lay_out(connection, path)
+            if mends:
+                _hold_to_schema(connection, path)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _lay_out(connection: sqlite3.Connection, path: Path) -> None:
+def _hold_to_schema(connection: sqlite3.Connection, path: Path) -> None:
+    found = found_in(connection)
+    if not found:
+        _begin(connection, path)
+        found = found_in(connection)
+    for problem in misfits(found):
+        raise broken_file(problem, path)
+    if stale(found):
+        with in_transaction(connection, path, "BEGIN IMMEDIATE"):
+            if stale(found_in(connection)):  # else another process was faster
+                lay_out_derived(connection)
+
+
+def _begin(connection: sqlite3.Connection, path: Path) -> None:
     try:
         path.chmod(0o600)  # before there is anything in it; WAL files take it over
     except OSError as error:
         raise cannot_write(error.strerror or "no permission", path) from None
     connection.execute("PRAGMA journal_mode = WAL")
-    connection.executescript(_LAY_OUT)
+    with in_transaction(connection, path, "BEGIN IMMEDIATE"):
+        if not found_in(connection):  # else another process was faster
+            lay_out(connection)
 
 
 @contextmanager
@@ -168,7 +124,7 @@ def broken_file(what: str, path: Path) -> LedgerError:
         Code.LEDGER_BROKEN,
         f"{what}.",
         where=str(path),
-        remedy="Restore it from a backup and compare heads with the server.",
+        remedy=RESTORE,
     )
 
 

@@ -15,11 +15,16 @@ from client.ledger_file import cannot_write
 from common.errors import Code, DataError, HushRecError, LedgerError
 from common.privacy.signing import SigningKey
 
-__all__ = ["KEY_NAME", "begin_key", "check_not_lost", "keep_key", "load_key"]
+__all__ = ["KEY_NAME", "begin_key", "check_not_lost", "keep_key", "load_key", "no_ledger"]
 
 KEY_NAME: Final = "ledger_key.pem"
 """The ledger's private key, in the folder of the ledger."""
 _BEGUN: Final = "ledger_key.begun.pem"
+
+
+def no_ledger(path: Path) -> LedgerError:
+    """`ledger-missing`: there is nothing at `path` to look at."""
+    return _missing("there is no ledger", path)
 
 
 def check_not_lost(path: Path) -> None:

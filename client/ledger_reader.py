@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
+from typing import Final
 
 from pydantic import ValidationError
 
+from client.ledger_checks import Checks, chained, exact
 from client.ledger_file import broken_file, guarded, in_transaction
 from client.ledger_index import LedgerIndex
 from client.ledger_receipts import ReceiptTable
+from common.errors import Code, LedgerError
 from common.privacy.heads import Receipt, SignedHead
-from common.privacy.ledger import Chain
-from common.privacy.ledger_index import AdmittedJob, Derived
+from common.privacy.ledger_index import AdmittedJob, admitted_job
 from common.privacy.ledger_rows import Kind, PlainRow, Row, read_own_text
 
 __all__ = ["Key", "LedgerReader", "StoredRelease"]
+
+_MOST: Final = 100
+"""Findings that are listed; one edit can make thousands."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,7 @@ class LedgerReader:
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection
         self._path = path
-        self._index = LedgerIndex(connection)
+        self._index = LedgerIndex(connection, path)
         self._receipts = ReceiptTable(connection)
         self._public = ""
 
@@ -70,13 +76,24 @@ class LedgerReader:
         last = self._last()
         return today if last is None else max(today, date.fromisoformat(last.time[:10]))
 
-    def rows(self, kind: Kind | None = None) -> list[Row]:
-        """All rows in order, or those of one kind."""
+    def rows(self, kind: Kind | None = None, *, lenient: bool = False) -> list[Row]:
+        """All rows in order, or those of one kind.
+
+        Args:
+            kind: of which kind; None is all.
+            lenient: leave out rows that cannot be read or were edited; `findings` names them.
+
+        Raises:
+            LedgerError: `ledger-broken`, a row cannot be read; it is named.
+        """
         where = "" if kind is None else " WHERE kind = ?"
-        query = f"SELECT row FROM ledger{where} ORDER BY seq"  # noqa: S608 - a constant
+        query = f"SELECT seq, row FROM ledger{where} ORDER BY seq"  # noqa: S608 - a constant
         with guarded(self._path):
             found = self._connection.execute(query, () if kind is None else (kind,)).fetchall()
-        return [_model(self._plain(text)) for (text,) in found]
+        if not lenient:
+            return [_model(self._plain(*one)) for one in found]
+        rows = (self._whole(*one) for one in found)
+        return [_model(row) for row in rows if row is not None]
 
     def texts(self) -> Iterator[str]:
         """All rows in their text form, in order."""
@@ -92,7 +109,9 @@ class LedgerReader:
 
     def last(self, kind: Kind) -> Row | None:
         """The last row of a kind, None if there is none."""
-        row = self._one("SELECT row FROM ledger WHERE kind = ? ORDER BY seq DESC LIMIT 1", kind)
+        row = self._one(
+            "SELECT seq, row FROM ledger WHERE kind = ? ORDER BY seq DESC LIMIT 1", kind
+        )
         return None if row is None else _model(row)
 
     def reserved(self, since: date | None = None) -> Counter[str]:
@@ -106,9 +125,20 @@ class LedgerReader:
             return self._index.pledged()
 
     def job(self, job_id: str) -> AdmittedJob | None:
-        """The admitted job with this id, None if there is none."""
+        """The admitted job with this id, None if there is none.
+
+        Raises:
+            LedgerError: `ledger-broken`, its `admit` row says something else.
+        """
         with guarded(self._path):
-            return self._index.job(job_id)
+            found = self._index.job(job_id)
+        if found is None:
+            return None
+        row = self._row(found.seq)
+        fits = row is not None and row.intact and row.kind == "admit"
+        if not fits or row is None or admitted_job(row) != replace(found, closed=False):
+            raise broken_file(f"row {found.seq} does not admit job {job_id}", self._path)
+        return found
 
     def receipts(self) -> list[Receipt]:
         """All receipts in the order in which they came."""
@@ -123,7 +153,7 @@ class LedgerReader:
                 row; `ledger-signature`, the head's signature does not fit.
         """
         query = (
-            "SELECT request_hash, head, bytes, row FROM release"
+            "SELECT request_hash, head, bytes, seq, row FROM release"
             " JOIN ledger ON seq = spend_seq"
             " WHERE job_id = ? AND step = ? AND session = ?"
         )
@@ -131,8 +161,8 @@ class LedgerReader:
             found = self._connection.execute(query, (key.job_id, key.step, key.session)).fetchone()
         if found is None:
             return None
-        request_hash, text, payload, row = found
-        spend, head = self._plain(row), self._head(text)
+        request_hash, text, payload, *row = found
+        spend, head = self._plain(*row), self._head(text)
         charged = hashlib.sha256(payload).hexdigest() == spend.body.get("release_sha256")
         if not charged and (payload or not self._was_exact(spend)):
             raise broken_file("a stored release is not what was charged for", self._path)
@@ -149,38 +179,49 @@ class LedgerReader:
         """
         return in_transaction(self._connection, self._path, "BEGIN IMMEDIATE")
 
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Several reads of one state, whatever others append meanwhile; nobody waits for it."""
+        return in_transaction(self._connection, self._path, "BEGIN")
+
     def verify(self) -> None:
-        """Check every row, and every table against the rows.
+        """Check every row, and every table against the rows; `ledger_checks` says what of them.
 
         Raises:
             LedgerError: `ledger-broken`, naming the first row or entry that does not hold;
                 `ledger-signature`, the ledger's key did not sign the last row.
         """
-        derived = Derived()
-        with self._snapshot():
-            last: PlainRow | None = None
-            for last in self._chained():
-                derived.add(last)
-            self._check_tip(last)
-            for problem in (*self._misfits(), *self._index.differences(derived)):
-                raise broken_file(problem, self._path)
+        with self.snapshot():
+            for problem in self._checks().problems():
+                raise problem
 
-    def _snapshot(self) -> AbstractContextManager[None]:
-        """Several reads of one state."""
-        return in_transaction(self._connection, self._path, "BEGIN")
+    def findings(self) -> list[str]:
+        """As `verify`, for auditors: everything that is wrong, in sentences, at most 100.
+
+        Raises:
+            LedgerError: `ledger-write`, the file cannot be read just now. Nothing that stands
+                in it is an error.
+        """
+        found: list[str] = []
+        try:
+            with self.snapshot():
+                problems = self._checks().problems()
+                found += (one.message for one in itertools.islice(problems, _MOST))
+        except LedgerError as error:
+            if error.code is Code.LEDGER_WRITE:
+                raise
+            found.append(error.message)
+        return found
+
+    def _checks(self) -> Checks:
+        return Checks(self._connection, self._path, self._index, self._receipts, self._public)
 
     def _chained(self) -> Iterator[PlainRow]:
         """All rows in order, each checked against the one before it."""
-        chain = Chain()
-        found = self._connection.execute("SELECT seq, kind, row FROM ledger ORDER BY seq")
-        for seq, kind, text in found:
-            row = self._plain(text)
-            problem = chain.add(row, intact=row.intact)
-            if problem is None and (seq, kind) != (row.seq, row.kind):
-                problem = "is filed under another number or kind"
+        for row, problem in chained(self._connection, self._path):
             if problem is not None:
-                raise broken_file(f"row {chain.length} {problem}", self._path)
-            yield row
+                raise problem
+            if row is not None:
+                yield row
 
     def _check_tip(self, last: PlainRow | None) -> None:
         head = self.signed_head()
@@ -188,37 +229,34 @@ class LedgerReader:
             raise broken_file(f"the signed head, of row {head.seq}, is not the end", self._path)
         head.check(self._public)
 
-    def _misfits(self) -> Iterator[str]:
-        """What tables beside the index say and the rows do not."""
-        yield from self._receipts.misfits()
-        query = (
-            "SELECT seq FROM ledger LEFT JOIN release ON spend_seq = seq"
-            " WHERE kind = 'spend' AND spend_seq IS NULL"
-        )
-        for (seq,) in self._connection.execute(query):
-            yield f"row {seq} spends, and its release is not here"
-
     def _was_exact(self, spend: PlainRow) -> bool:
         """Whether a spend is of exact sums, whose bytes need not be kept."""
-        reserved = self._row(int(spend.body.get("reservation", -1)))
-        return reserved is not None and reserved.body["event"].get("kind") == "no-privacy"
+        return exact(self._row(int(spend.body.get("reservation", -1))))
 
     def _row(self, seq: int) -> PlainRow | None:
-        return self._one("SELECT row FROM ledger WHERE seq = ?", seq)
+        return self._one("SELECT seq, row FROM ledger WHERE seq = ?", seq)
 
     def _last(self) -> PlainRow | None:
-        return self._one("SELECT row FROM ledger ORDER BY seq DESC LIMIT 1")
+        return self._one("SELECT seq, row FROM ledger ORDER BY seq DESC LIMIT 1")
 
     def _one(self, query: str, *values: object) -> PlainRow | None:
         with guarded(self._path):
             found = self._connection.execute(query, values).fetchone()
-        return None if found is None else self._plain(found[0])
+        return None if found is None else self._plain(*found)
 
-    def _plain(self, text: str) -> PlainRow:
+    def _whole(self, seq: int, text: str) -> PlainRow | None:
+        """The row, None if it cannot be read or was edited."""
+        try:
+            row = self._plain(seq, text)
+        except LedgerError:
+            return None
+        return row if row.intact else None
+
+    def _plain(self, seq: int, text: str) -> PlainRow:
         try:
             return read_own_text(text)
         except (ValueError, RecursionError):
-            raise broken_file("a row cannot be read", self._path) from None
+            raise broken_file(f"row {seq} cannot be read", self._path) from None
 
     def _head(self, text: str) -> SignedHead:
         try:

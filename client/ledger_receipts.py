@@ -19,10 +19,13 @@ _ADD: Final = (
     "INSERT INTO receipt VALUES ((SELECT coalesce(max(id), 0) + 1 FROM receipt), ?, ?, ?, ?)"
 )
 _MISFITS: Final = (
-    "SELECT receipt.seq FROM receipt LEFT JOIN ledger USING (seq) WHERE instr(receipt, hash) = 0"
-    " OR row IS NULL OR substr(row, -66, 64) != hash ORDER BY receipt.id"
+    "SELECT receipt.seq FROM receipt LEFT JOIN ledger USING (seq) WHERE row IS NULL"
+    " OR substr(row, -66, 64) != hash OR (CASE WHEN json_valid(receipt) THEN"
+    " json_extract(receipt, '$.head.seq', '$.head.hash', '$.server') END)"
+    " IS NOT json_array(seq, hash, server) ORDER BY receipt.id"
 )
 """The text form of a row ends with its hash."""
+_NEWEST: Final = "SELECT max(seq), receipt FROM receipt GROUP BY server"
 
 
 class ReceiptTable:
@@ -42,7 +45,14 @@ class ReceiptTable:
     def misfits(self) -> Iterator[str]:
         """Receipts for rows that the ledger does not have, in words."""
         for (seq,) in self._connection.execute(_MISFITS):
-            yield f"a receipt is about a row {seq} that is not here"
+            yield f"a receipt is about a row {seq} that is not here, or says something else"
+        for seq, text in self._connection.execute(_NEWEST):
+            try:
+                Receipt.model_validate_json(text).check()
+            except ValidationError:
+                yield f"the receipt for row {seq} cannot be read"
+            except LedgerError as error:
+                yield f"the receipt for row {seq}: {error.message.rstrip('.')}"
 
     def all(self, path: Path) -> list[Receipt]:
         """All receipts.

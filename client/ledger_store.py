@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from client.ledger_file import broken_file, connect
-from client.ledger_key import begin_key, check_not_lost, keep_key, load_key
+from client.ledger_key import begin_key, check_not_lost, keep_key, load_key, no_ledger
 from client.ledger_reader import Key, LedgerReader, StoredRelease
 from client.ledger_receipts import rolled_back
 from common.audit.export import write_export
@@ -53,11 +53,15 @@ class LedgerStore(LedgerReader):
         *,
         survives_power_cut: bool = True,
         clock: Callable[[], datetime] | None = None,
+        mends: bool = True,
     ) -> Self:
         """Open the ledger, or begin one with its key beside it.
 
-        Looks at the first and the last row only, however long the ledger is; `verify` looks
-        at all.
+        Looks at the first and the last row, at how many there are, at the tables and triggers
+        of the file, and adds up what its budget is read from; `verify` looks at everything.
+        Derived tables that are not those of the last row are made again from all rows. A
+        table or trigger that keeps something and is not what it has to be is never put back:
+        what it should have kept is no longer known to be whole.
 
         Args:
             path: the file.
@@ -67,6 +71,8 @@ class LedgerStore(LedgerReader):
                 process wrote is still kept, but not what a power cut interrupts: for
                 simulations, where thousands of ledgers would wait for one disk.
             clock: what time it is, in UTC; None is the machine's.
+            mends: without, for audits, nothing is begun or made again, and only what is wrong
+                with the ends is an error; the rest is for `verify` and `findings` to say.
 
         Raises:
             LedgerError: `ledger-foreign`, it belongs to another client or data set;
@@ -77,11 +83,16 @@ class LedgerStore(LedgerReader):
         """
         if not path.exists():
             check_not_lost(path)
-        store = cls(connect(path, survives_power_cut=survives_power_cut), path, clock)
+            if not mends:
+                raise no_ledger(path)
+        connection = connect(path, survives_power_cut=survives_power_cut, mends=mends)
+        store = cls(connection, path, clock)
         try:
-            if store._last() is None:
+            if mends and store._last() is None:
                 store._begin(client, dataset_id, durable=survives_power_cut)
             store._check_ends(client, dataset_id)
+            if mends:
+                store._check_tables()
         except BaseException:
             store.close()
             raise
@@ -209,7 +220,7 @@ class LedgerStore(LedgerReader):
             LedgerError: `ledger-broken`, a row or a receipt cannot be read.
             DataError: `disk-full`, or `data-not-found` when the place cannot be written.
         """
-        with self._snapshot():
+        with self.snapshot():
             return write_export(path, self.texts(), self.receipts(), self._key)
 
     def add_receipt(self, receipt: Receipt) -> None:
@@ -227,12 +238,13 @@ class LedgerStore(LedgerReader):
             if self._last() is not None:  # another process was faster
                 return
             self._client, self._key = client, begin_key(self._path, durable=durable)
+            self._index.use(self._key)
             nonce = secrets.token_hex(32)
             self._insert(open_row(client, dataset_id, nonce, self._time(), self.public_key))
         keep_key(self._path, self.public_key)
 
     def _check_ends(self, client: str, dataset_id: str) -> None:
-        with self._snapshot():
+        with self.snapshot():
             first, last = self._row(0), self._last()
             if first is None or last is None or first.kind != "open":
                 raise broken_file("the ledger does not begin with an `open` row", self._path)
@@ -242,11 +254,23 @@ class LedgerStore(LedgerReader):
             self._client = client
             self._key = load_key(self._path, str(first.body.get("public_key")))
             self._public = self._key.public
+            self._index.use(self._key)
             self._check_tip(last)
-            current = self._index.is_current(last.seq)
-        if not current:
-            with self.transaction():
+
+    def _check_tables(self) -> None:
+        """Hold the derived tables to the last row, and make them again if they are not its."""
+        with self.snapshot():
+            if self._are_current():
+                return
+        with self.transaction():
+            if not self._are_current():  # else another process was faster
                 self._index.rebuild(self._chained())
+
+    def _are_current(self) -> bool:
+        last, rows = self._last(), self._connection.execute("SELECT count(*) FROM ledger")
+        if last is None or rows.fetchone()[0] != last.seq + 1:
+            raise broken_file("rows are missing", self._path)
+        return self._index.is_current(last)
 
     def _insert(self, row: Row) -> None:
         values = (row.seq, row.kind, row_text(row))

@@ -111,6 +111,8 @@ def test_a_head_that_was_seen_before(asked: Any, exported: Path, tmp_path: Path,
         return path
 
     assert run("verify", exported, "--head", given(head)).exit_code == 0
+    shown = result_of("verify", exported, "--head", given(head))["shown_up_to"]
+    assert shown == head.seq  # a bare hash counts like the rest
     done = run("verify", exported, "--head", given(lost))
     assert done.exit_code == 1
     assert "rolled-back" in done.stdout

@@ -127,7 +127,7 @@ def test_reservations_are_counted_by_day(tmp_path: Path) -> None:
 
 
 DAMAGE = [
-    "UPDATE reserved SET count = count - 1",
+    "UPDATE reserved SET count = count + 1",
     "UPDATE reserved SET day = '2020-01-01'",
     "DELETE FROM reserved",
     "DELETE FROM pledged WHERE step = 2",
@@ -148,6 +148,102 @@ def test_a_table_that_was_changed_is_found(tmp_path: Path, damage: str) -> None:
             ledger.verify()
     assert caught.value.code is Code.LEDGER_BROKEN
     assert "where the rows say" in caught.value.message
+
+
+LOST = [
+    *DAMAGE,
+    "DELETE FROM event",
+    "DELETE FROM event WHERE id = 2",
+    "UPDATE event SET event = replace(event, '\"width\":2', '\"width\":1')",
+    "UPDATE reserved SET event = 2",
+    "UPDATE reserved SET event = event + 1000",
+    "UPDATE pledged SET event = 1",
+    "INSERT INTO job SELECT 'x', fingerprint, snapshot, seq, closed, server FROM job",
+    "DELETE FROM indexed",
+    "UPDATE indexed SET sum = '0'",
+    "UPDATE indexed SET seq = 0",
+    "UPDATE indexed SET mac = sum",
+]
+
+
+@pytest.mark.parametrize("damage", [one for one in LOST if "snapshot = " not in one])
+def test_a_table_that_was_changed_is_made_again_when_the_ledger_is_opened(
+    tmp_path: Path, damage: str
+) -> None:
+    """A budget is read from it: what was reserved must not be forgotten."""
+    done = [("admit", 0, 0), ("reserve", 0, 0), ("reserve", 0, 1)]
+    with opened(tmp_path) as ledger:
+        filled(ledger, *done)  # type: ignore[arg-type]
+        tables = ledger.reserved(), ledger.pledged()
+        ledger._connection.execute(damage)
+    with opened(tmp_path) as ledger:
+        assert (ledger.reserved(), ledger.pledged()) == tables
+        agrees(ledger)
+        filled(ledger, ("reserve", 0, 2))
+        agrees(ledger)
+
+
+def test_nothing_is_written_on_tables_that_are_not_those_of_the_last_row(tmp_path: Path) -> None:
+    """A sum over changed tables would make them true."""
+    with opened(tmp_path) as ledger:
+        filled(ledger, ("admit", 0, 0))
+        ledger._connection.execute("UPDATE indexed SET sum = '0'")
+        with pytest.raises(LedgerError, match="its tables are not those of row 1"):
+            filled(ledger, ("reserve", 0, 0))
+        assert ledger.count("reserve") == 0
+    with opened(tmp_path) as ledger:
+        agrees(ledger)
+
+
+@pytest.mark.parametrize("table", ["reserved", "pledged"])
+def test_what_was_changed_under_an_open_ledger_is_found_when_it_is_opened_again(
+    tmp_path: Path, table: str
+) -> None:
+    with opened(tmp_path) as ledger:
+        filled(ledger, ("admit", 0, 0), ("reserve", 0, 0))
+        ledger._connection.execute(f"DELETE FROM {table}")
+        filled(ledger, ("reserve", 0, 1))
+    with opened(tmp_path) as ledger:
+        agrees(ledger)
+        assert ledger.reserved().total() == 2
+
+
+def test_an_event_that_is_missing_is_never_left_out_of_a_count(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        filled(ledger, ("admit", 0, 0), ("reserve", 0, 0))
+        ledger._connection.execute("DELETE FROM event")
+        for question in (ledger.reserved, ledger.pledged):
+            with pytest.raises(LedgerError, match="an event that was counted is missing"):
+                question()
+
+
+@pytest.mark.parametrize("column", ["snapshot = 'another'", "fingerprint = 'f'", "seq = 2"])
+def test_a_job_that_its_row_does_not_admit_is_an_error(tmp_path: Path, column: str) -> None:
+    with opened(tmp_path) as ledger:
+        filled(ledger, ("admit", 0, 0), ("reserve", 0, 0))
+        ledger._connection.execute(f"UPDATE job SET {column}")
+        with pytest.raises(LedgerError, match="does not admit job"):
+            ledger.job(JOBS[0])
+
+
+def test_an_audit_makes_nothing_again(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        filled(ledger, ("admit", 0, 0), ("reserve", 0, 0))
+        ledger._connection.execute("DELETE FROM reserved")
+    for _ in range(2):
+        path = tmp_path / "l.sqlite"
+        with LedgerStore.open(path, "shop", "ab" * 16, mends=False) as ledger:
+            assert ["where the rows say" in one for one in ledger.findings()] == [True]
+            assert ledger.reserved() == Counter()
+
+
+def test_a_sum_that_does_not_fit_its_tables_is_found(tmp_path: Path) -> None:
+    with opened(tmp_path) as ledger:
+        filled(ledger, ("admit", 0, 0))
+        ledger._connection.execute("UPDATE indexed SET mac = 'x'")
+        assert ledger.findings() == [
+            "the derived tables do not have the sum that was kept with the last row."
+        ]
 
 
 @pytest.mark.parametrize("table", ["indexed", "event", "reserved", "pledged", "job"])

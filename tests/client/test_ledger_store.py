@@ -123,7 +123,6 @@ def test_a_database_of_another_kind_is_refused(path: Path) -> None:
         "UPDATE ledger SET row = 'x' WHERE seq = 1",
         "UPDATE ledger SET row = replace(row, '\"step\":0', '\"step\":9')",
         "UPDATE ledger SET row = replace(row, '{', '{ ') WHERE seq = 1",
-        "DELETE FROM ledger WHERE seq = 1",
         "UPDATE ledger SET kind = 'refuse' WHERE seq = 1",
         "DELETE FROM release",
     ],
@@ -143,6 +142,7 @@ def test_what_was_changed_in_the_middle_is_found_by_verify(path: Path, damage: s
     [
         ("DELETE FROM ledger WHERE seq = 2", Code.LEDGER_BROKEN),
         ("DELETE FROM ledger", Code.LEDGER_MISSING),
+        ("DELETE FROM ledger WHERE seq = 1", Code.LEDGER_BROKEN),
         ("UPDATE ledger SET seq = 7 WHERE seq = 1", Code.LEDGER_BROKEN),
         ("DELETE FROM tip", Code.LEDGER_BROKEN),
         ("UPDATE ledger SET row = 'x' WHERE seq = 2", Code.LEDGER_BROKEN),
