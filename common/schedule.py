@@ -106,6 +106,7 @@ def count_steps(job: Job) -> int:
 
     Raises:
         ConfigError: unknown solver or settings.
+        PlanError: `plan-unreachable`, a solver that chooses its size by ε finds none.
     """
     return _counted(job.model_dump_json())
 

@@ -107,6 +107,18 @@ def plan(*rates: float) -> PrivacyPlan:
     return PrivacyPlan(unit="user", mode="local", delta=1e-6, epsilon=1.0, releases=releases)
 
 
+def test_a_plan_may_have_so_many_releases() -> None:
+    rules.check_plan(policy(), 1000)
+    rules.check_plan(policy(max_releases=3), 3)
+    refused(
+        Code.POLICY_PLAN,
+        "a plan of 4 releases",
+        "at most 3",
+        "`max_releases`",
+        check=lambda: rules.check_plan(policy(max_releases=3), 4),
+    )
+
+
 def test_the_highest_sampling_rate_of_a_plan_counts() -> None:
     rules.check_sampling(policy(), plan(0.1, 1.0))
     rules.check_sampling(policy(max_sampling_rate=0.2), plan(0.1, 0.2))

@@ -297,3 +297,14 @@ def test_a_job_longer_than_any_is_refused_before_it_is_parsed() -> None:
     with pytest.raises(ProtocolError, match="longer") as caught:
         Task.from_records(records)
     assert caught.value.code is Code.PROTOCOL_INVALID
+
+
+def test_the_request_hash_is_taken_once_and_never_carried_to_another_request(
+    monkeypatch: Any,
+) -> None:
+    asked = task(job=SIGNED_JOB)
+    first = asked.request_hash
+    assert replace(asked, step=asked.step + 1).request_hash != first
+    with monkeypatch.context() as patch:
+        patch.setattr("common.protocol.json.dumps", lambda *_, **__: 1 / 0)
+        assert asked.request_hash == first

@@ -13,7 +13,7 @@ from common.job import Job
 from common.privacy.events import event_of
 from common.privacy.filters import Cap, Cost, how_many, make_filter, total_cost
 from common.privacy.planner import epsilon_of
-from common.schedule import METRICS, Schedule, schedule_of
+from common.schedule import METRICS, Schedule, count_steps, schedule_of
 from common.solvers.base import NoisyTotal
 
 JOB = Job(
@@ -35,6 +35,17 @@ def test_the_plan_covers_every_step_and_keeps_to_epsilon(share: float) -> None:
     assert 3.95 < epsilon_of(schedule.plan, JOB.delta) <= 4.0
     for release, step in zip(schedule.plan.releases, schedule.steps, strict=True):
         assert release.model_dump(exclude={"noise_multiplier"}) == step.release.model_dump()
+
+
+@pytest.mark.parametrize("solver", ["subspace", "dpsgd", "popularity"])
+@pytest.mark.parametrize("share", [0.0, 0.2])
+def test_steps_are_counted_without_a_plan(solver: str, share: float) -> None:
+    asked = job(solver=solver, evaluation_share=share, settings={})
+    assert count_steps(asked) == len(Schedule(asked).steps)
+    impossible = asked.model_copy(update={"unit": "interaction"})
+    assert count_steps(impossible) == count_steps(asked)
+    with pytest.raises(ConfigError):
+        count_steps(job(solver="unheard of"))
 
 
 def test_the_plan_is_aimed_at_the_filter_that_the_job_names() -> None:
