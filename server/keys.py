@@ -8,7 +8,6 @@ half of the key, and a client's policy may name it too. Without it a run cannot 
 from __future__ import annotations
 
 import os
-import secrets
 from pathlib import Path
 from typing import Final
 
@@ -109,10 +108,11 @@ def key_of(job: Job, home: Path) -> SigningKey | None:
 
 def _make(path: Path) -> None:
     """Save a new key under `path`, whole, unless another process has been faster."""
-    part = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    key = SigningKey.create()
+    part = path.with_name(f".{path.name}.{key.public[:16]}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        SigningKey.create().save(part)
+        key.save(part)
         try:
             os.link(part, path)
         except FileExistsError:  # the key of this home, made meanwhile

@@ -40,6 +40,7 @@ from simulations.scenario import Scenario
 hypothesis.settings.register_profile("fixed", derandomize=True)
 hypothesis.settings.register_profile("search")
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
+os.environ.pop("HUSHREC_SERVER_HOME", None)  # runs of tests are servers of their own
 
 
 def small_scenario(**overrides: Any) -> Scenario:

@@ -20,7 +20,7 @@ from common.errors import Code, HushRecError, LedgerError, RunError
 from common.job import Job
 from common.privacy.heads import SignedHead
 from server.app import read_job
-from server.keys import key_of
+from server.keys import key_of, server_home
 from server.witness import Witness
 from simulations.audit.attacks import Attack, AttackSizes, attack_run, sizes_for
 from simulations.run_folder import RunFolder
@@ -205,7 +205,7 @@ def _client(owner: Owner, folder: RunFolder, job: Job, seen: dict[str, SignedHea
 
 def _witnessed(run: Path, job: Job) -> tuple[dict[str, SignedHead], list[Finding]]:
     """The newest head of every client that the run's server countersigned."""
-    folder = run / "server"
+    folder = server_home(run)
     try:
         key = key_of(job, folder)
         witness = None if key is None else Witness.open(folder, key)
