@@ -64,8 +64,12 @@ class Owner:
         return self.ledger_path.exists() or self.ledger_path.with_name(KEY_NAME).exists()
 
     @contextmanager
-    def ledger(self) -> Iterator[LedgerStore]:
+    def ledger(self, *, mends: bool = True) -> Iterator[LedgerStore]:
         """The ledger, which a command looks at and never begins.
+
+        Args:
+            mends: make derived tables again where they are not those of the last row; an
+                audit looks at the file as it is.
 
         Raises:
             LedgerError: `ledger-missing`, nothing was ever asked of this client; or the
@@ -84,6 +88,7 @@ class Owner:
             settings.name,
             settings.dataset_id,
             survives_power_cut=not settings.simulated,
+            mends=mends,
         ) as ledger:
             yield ledger
 
