@@ -123,5 +123,6 @@ def _missing(what: str, path: Path) -> LedgerError:
         Code.LEDGER_MISSING,
         f"{what}.",
         where=str(path),
-        remedy="Restore both from their backup; a new ledger would spend the budget again.",
+        remedy="Restore both, if the backup has the last head that any server or officer holds;"
+        " a new ledger would spend the budget again.",
     )
