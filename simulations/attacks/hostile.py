@@ -30,8 +30,9 @@ The server signs with two keys that the clients' policies name and with one that
 A quarter of its messages are the next step of an honest job, so that the budget is used up.
 The clients run the real ClientApp on real ledgers, called no simulation, with noise from the
 operating system; in volleys "at once" four threads or processes answer against one ledger.
-The first client has a GDP filter and a period of 7 days at ε = 2.5, the second a Rényi
-filter, the third allows sampling rates up to 0.5, which no job here keeps in all its steps.
+The first client has a GDP filter, a period of 7 days at ε = 2.5 and at most 20 releases a job,
+the second a Rényi filter; the third allows sampling rates up to 0.5, which no job here keeps in
+all its steps.
 
 Afterwards each ledger is verified and every reservation added up anew, row by row: by the
 filter after each one, for the lifetime and for each period, and by PLD over all. Every answer
@@ -39,8 +40,7 @@ is held to what its message type declares, every release to a `spend` row that n
 
 `answered` counts replays, receipts and hellos too. What is odd and allowed is answered and
 charged: a smaller δ, a Rényi order that the client does not use, an honest job of the other
-server. More is charged than sent, because processes that answer the same request at once each
-reserve it; all of them send the bytes of the first.
+server. Copies of one request that come at once are charged once and get the same bytes.
 """
 _GOT: Final = {
     "client": "client",

@@ -46,7 +46,11 @@ _MINUTES: Final = 10
 _BEGIN: Final = datetime(2030, 1, 1, tzinfo=UTC)
 _DELTA: Final = 1e-5
 _POLICIES: Final[tuple[dict[str, Any], ...]] = (
-    {"lifetime": {"epsilon": 4.0, "delta": _DELTA}, "periods": ({"days": 7, "epsilon": 2.5},)},
+    {
+        "lifetime": {"epsilon": 4.0, "delta": _DELTA},
+        "periods": ({"days": 7, "epsilon": 2.5},),
+        "max_releases": 20,
+    },
     {"lifetime": {"epsilon": 6.0, "delta": _DELTA}, "renyi_order": 8},
     {"lifetime": {"epsilon": 4.0, "delta": _DELTA}, "max_sampling_rate": 0.5},
 )
