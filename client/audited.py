@@ -9,9 +9,8 @@ from typing import Any
 from client.owner import Owner
 from common.audit.caps import CapAudit, audit_caps
 from common.audit.findings import Finding
-from common.audit.ledgers import LedgerAudit, audit_ledger
+from common.audit.ledgers import LedgerAudit, audit_ledger, unreadable
 from common.audit.statement import Bound, Statement, make_statement
-from common.errors import LedgerError
 from common.privacy.ledger import Row
 
 __all__ = ["AuditedClient", "audit_client"]
@@ -27,7 +26,7 @@ class AuditedClient:
         key: public key that signs its heads.
         servers: public keys of servers whose receipts it has.
         ledger: what the rows amount to.
-        caps: its policy's, the lifetime first.
+        caps: its policy's, the lifetime first; none where the chain does not hold.
         findings: of all of that.
     """
 
@@ -68,25 +67,29 @@ class AuditedClient:
 def audit_client(owner: Owner) -> AuditedClient:
     """Check a client's ledger against itself, its plans and its policy.
 
+    What the rows say is looked at only where their chain holds.
+
     Raises:
         LedgerError: `ledger-missing`, or a ledger that cannot be opened at all.
         PolicyError: `policy-missing`.
     """
     name, policy = owner.settings.name, owner.policy
-    broken = []
-    with owner.ledger() as store:
-        try:
-            store.verify()
-        except LedgerError as error:
-            broken = [Finding(layer="ledger", where=name, what=error.message)]
-        rows = tuple(store.rows())
-        key, servers = store.public_key, {receipt.server for receipt in store.receipts()}
-        halt = store.last("halt")
+    with owner.ledger() as store, store.snapshot():
+        broken = [Finding(layer="ledger", where=name, what=what) for what in store.findings()]
+        head, key = store.signed_head(), store.public_key
+        rows = () if broken else tuple(store.rows())
+        servers = () if broken else {receipt.server for receipt in store.receipts()}
+        halt = None if broken else store.last("halt")
     if halt is not None:
         what = f"somebody holds row {halt.body.get('seq')}, which this ledger does not have."
         broken.append(Finding(layer="ledger", where=name, what=what))
-    ledger = audit_ledger(rows, policy.lifetime.delta)
-    caps, exceeded = audit_caps(name, rows, policy)
+    if rows:
+        ledger = audit_ledger(rows, policy.lifetime.delta)
+        caps, exceeded = audit_caps(name, rows, policy)
+    else:
+        delta, dataset = policy.lifetime.delta, owner.settings.dataset_id
+        ledger = unreadable(name, dataset, head.seq + 1, head.hash, delta)
+        caps, exceeded = (), []
     return AuditedClient(
         owner=owner,
         rows=rows,

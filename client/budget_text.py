@@ -17,6 +17,8 @@ from common.privacy.accounting import ACCOUNTANT, NEIGHBOURING, rounded_up
 __all__ = ["budget_bar", "print_budget", "print_plan"]
 
 _WIDE: Final = 50
+_MANY: Final = 10**9
+"""Numbers that no release has: from here on their limit is not worth a word."""
 _MARKS: Final = (("█", "red"), ("▓", "magenta"), ("▒", "yellow"), ("░", "green"))
 """Spent, reserved without bytes, held, left: told apart without colours too."""
 
@@ -112,6 +114,8 @@ def _print_window(console: Console, window: WindowView) -> None:
     )
     bar = budget_bar(window)
     bar.append(f"  {window.left:.1%} left: a plan of ε = {_down(window.left_epsilon)}")
+    if window.left_numbers < _MANY:
+        bar.append(f", releases of {window.left_numbers:,} numbers at most")
     console.print(bar, soft_wrap=True)
     table = Table(box=None, padding=(0, 2), show_edge=False)
     for name in ("", "releases", "share of the cap", "ε alone"):

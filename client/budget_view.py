@@ -14,7 +14,7 @@ from client.ledger_store import LedgerStore
 from client.owner import Owner
 from common.privacy.accounting import NEIGHBOURING
 from common.privacy.events import Event
-from common.privacy.filters import Cost, how_many, releases_left
+from common.privacy.filters import Cost, how_many, numbers_left, releases_left
 from common.privacy.ledger import Row
 from common.privacy.ledger_index import derive, event_text
 from common.privacy.policy import Period
@@ -62,8 +62,11 @@ class WindowView:
         spent: releases whose bytes exist.
         without_bytes: reserved, and nothing was ever sent.
         held: planned releases of open jobs that are not reserved yet.
-        left: share of the cap.
-        left_epsilon: a plan made for this ε at the cap's δ still fits.
+        left: share of the cap; of the noise's bound or the samplers', whichever has less.
+        left_epsilon: a plan made for this ε at the cap's δ still fits, if it releases no
+            more than `left_numbers` numbers.
+        left_numbers: noised numbers that one release by the exact sampler may still have,
+            at most 10^12: the samplers' part of δ is small where a cap is high.
     """
 
     name: str
@@ -76,6 +79,7 @@ class WindowView:
     held: Part
     left: float
     left_epsilon: float
+    left_numbers: int
 
     def to_json(self) -> dict[str, Any]:
         """Every figure."""
@@ -88,7 +92,11 @@ class WindowView:
             "spent": self.spent.to_json(),
             "reserved_without_bytes": self.without_bytes.to_json(),
             "held_for_open_jobs": self.held.to_json(),
-            "left": {"share": self.left, "epsilon": self.left_epsilon},
+            "left": {
+                "share": self.left,
+                "epsilon": self.left_epsilon,
+                "numbers": self.left_numbers,
+            },
         }
 
 
@@ -215,8 +223,10 @@ def _view(owner: Owner, ledger: LedgerStore, today: date) -> BudgetView:
 
 def _window(window: Window, unspent: Counter[str], pledged: Counter[str]) -> WindowView:
     spent = Counter(window.events) - pledged - unspent
-    room = window.filter.bound - window.cost.divergence
-    left = max(room, 0.0) if window.holds else 0.0
+    chosen, cost = window.filter, window.cost
+    room = max(chosen.bound - cost.divergence, 0.0) if window.holds else 0.0
+    slack = max(chosen.distance_bound - cost.distance, 0.0) if window.holds else 0.0
+    numbers = numbers_left(chosen, cost) if window.holds else 0
     return WindowView(
         name=window.name,
         filter=window.filter.name,
@@ -226,8 +236,11 @@ def _window(window: Window, unspent: Counter[str], pledged: Counter[str]) -> Win
         spent=_part(window, spent),
         without_bytes=_part(window, unspent),
         held=_part(window, pledged),
-        left=left / window.filter.bound,
-        left_epsilon=min(window.filter.epsilon(Cost(left)), window.cap.epsilon) if left else 0.0,
+        left=min(room / chosen.bound, slack / chosen.distance_bound),
+        left_epsilon=min(chosen.epsilon(Cost(room)), window.cap.epsilon)
+        if room and numbers
+        else 0.0,
+        left_numbers=numbers,
     )
 
 

@@ -57,13 +57,13 @@ def audit_caps(
 ) -> tuple[tuple[CapAudit, ...], list[Finding]]:
     """Every cap of `policy` over the reservations of a ledger.
 
-    Where the policy allows mode `none`, its owner let exact sums leave: those count towards
-    no cap, as at the guard.
+    Where something left without a mechanism no cap holds. That is a finding unless the
+    policy allows mode `none`: then its owner said so, and nothing is promised.
 
     Returns:
         The lifetime first, then the periods; and a finding for each that was exceeded.
     """
-    by_day = _by_day(rows, bare="none" in policy.modes)
+    by_day = _by_day(rows)
     audits = tuple(_audit(policy, period, by_day) for period in (None, *policy.periods))
     findings = [
         Finding(
@@ -73,7 +73,7 @@ def audit_caps(
             f"{audit.cap.epsilon:g} at δ = {audit.cap.delta:g}, unit {policy.unit}.",
         )
         for audit in audits
-        if not audit.holds
+        if not audit.holds and not ("none" in policy.modes and math.isinf(audit.epsilon))
     ]
     return audits, findings
 
@@ -102,10 +102,10 @@ def _window(days: Sequence[date], until: date, period: Period) -> list[date]:
     return [day for day in days if first <= day <= until]
 
 
-def _by_day(rows: Sequence[Row | PlainRow], *, bare: bool) -> dict[date, Counter[str]]:
+def _by_day(rows: Sequence[Row | PlainRow]) -> dict[date, Counter[str]]:
     found: defaultdict[date, Counter[str]] = defaultdict(Counter)
     for row in rows:
-        if row.kind != "reserve" or (bare and row.body["event"].get("kind") == "no-privacy"):
+        if row.kind != "reserve":
             continue
         text = json.dumps(row.body["event"], sort_keys=True, separators=(",", ":"))
         found[date.fromisoformat(row.time[:10])][text] += 1

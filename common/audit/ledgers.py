@@ -11,15 +11,17 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from common.audit.findings import Finding
-from common.audit.recompute import Recomputed, recompute
+from common.audit.recompute import Recomputed, nothing_promised, recompute
 from common.errors import HushRecError
 from common.privacy.accounting import Guarantee
 from common.privacy.events import Event, event_of, read_event
 from common.privacy.ledger import PlainRow, Row
 from common.privacy.plan import PrivacyPlan
 
-__all__ = ["JobAudit", "LedgerAudit", "audit_ledger"]
+__all__ = ["JobAudit", "LedgerAudit", "audit_ledger", "unreadable"]
 
+_ABSURD: Final = (ValidationError, ValueError, ArithmeticError, MemoryError)
+"""What numbers that nobody planned with may raise; a file can hold any."""
 _LEEWAY: Final = 1e-3
 """Part by which a plan's ε may be above its target: none is; less than any rounding shown."""
 
@@ -124,6 +126,23 @@ class LedgerAudit:
         }
 
 
+def unreadable(client: str, dataset_id: str, rows: int, head: str, delta: float) -> LedgerAudit:
+    """Of a ledger whose chain does not hold: nothing is read, and nothing promised."""
+    return LedgerAudit(
+        client=client,
+        dataset_id=dataset_id,
+        rows=rows,
+        head=head,
+        jobs=(),
+        events=(),
+        total=nothing_promised(delta),
+        unspent=0,
+        reproducible=False,
+        refused={},
+        findings=(),
+    )
+
+
 def audit_ledger(rows: Sequence[Row | PlainRow], delta: float | None = None) -> LedgerAudit:
     """Hold every reservation to its plan, and every plan to its ε.
 
@@ -135,7 +154,8 @@ def audit_ledger(rows: Sequence[Row | PlainRow], delta: float | None = None) -> 
     for row in rows:
         reader.read(row)
     deltas = [plan.delta for plan in reader.plans.values() if plan.delta > 0]
-    total = recompute(reader.events, delta if delta is not None else max(deltas, default=0.0))
+    at = delta if delta is not None else max(deltas, default=0.0)
+    total = reader.recomputed("all reservations", reader.events, at)
     jobs = tuple(reader.job(job_id) for job_id in reader.plans)
     for job in jobs:
         reader.check_epsilon(job)
@@ -176,7 +196,7 @@ class _Reader:
         """Take the next row; what it lacks is a finding."""
         try:
             getattr(self, f"_{row.kind}", lambda _: None)(row)
-        except (KeyError, TypeError, ValidationError, HushRecError) as error:
+        except (KeyError, TypeError, AttributeError, *_ABSURD, HushRecError) as error:
             self.found("recompute", f"row {row.seq}", f"cannot be read: {type(error).__name__}")
 
     def job(self, job_id: str) -> JobAudit:
@@ -186,11 +206,28 @@ class _Reader:
             job_id=job_id,
             plan=plan,
             server=self.servers[job_id],
-            recomputed=recompute([event_of(release) for release in plan.releases], plan.delta),
+            recomputed=self._planned(job_id, plan),
             reserved=dict(self.reserved[job_id]),
             spent=frozenset(self.spent[job_id]),
             closed=job_id in self.closed,
         )
+
+    def _planned(self, job_id: str, plan: PrivacyPlan) -> Recomputed:
+        where = f"plan of job {job_id[:12]}"
+        try:
+            events = [event_of(release) for release in plan.releases]
+        except (*_ABSURD, HushRecError) as error:
+            self.found("recompute", where, f"has no event: {type(error).__name__}")
+            return nothing_promised(plan.delta)
+        return self.recomputed(where, events, plan.delta)
+
+    def recomputed(self, where: str, events: Sequence[Event], delta: float) -> Recomputed:
+        """ε of `events`; what no accountant can take is a finding, and promises nothing."""
+        try:
+            return recompute(events, delta)
+        except _ABSURD as error:
+            self.found("recompute", where, f"no accountant can take it: {type(error).__name__}")
+            return nothing_promised(delta)
 
     def check_epsilon(self, job: JobAudit) -> None:
         """The accountants agree, and neither finds more than the plan was made for."""

@@ -27,7 +27,7 @@ from scipy.special import log_ndtr
 from common.privacy.accounting import epsilon as pld_epsilon
 from common.privacy.events import Event, GaussianSumEvent
 
-__all__ = ["CLOSED", "PLD", "PRV", "Recomputed", "recompute", "tolerance"]
+__all__ = ["CLOSED", "PLD", "PRV", "Recomputed", "nothing_promised", "recompute", "tolerance"]
 
 PLD: Final = "PLD (dp-accounting, pessimistic)"
 PRV: Final = "PRV (Opacus, upper end)"
@@ -94,14 +94,20 @@ def recompute(events: Sequence[Event], delta: float) -> Recomputed:
     return _recompute(tuple(events), delta)
 
 
+def nothing_promised(delta: float, sums: int = 0) -> Recomputed:
+    """What there is to say of releases without any finite ε that could be shown."""
+    return Recomputed(delta, sums, math.inf, math.inf, None)
+
+
 @lru_cache(maxsize=256)
 def _recompute(events: tuple[Event, ...], delta: float) -> Recomputed:
     gaussians = [event for event in events if isinstance(event, GaussianSumEvent)]
     sums = sum(event.steps for event in events)
-    if len(gaussians) < len(events):
-        return Recomputed(delta, sums, math.inf, math.inf, None)
-    if not gaussians:
+    if not events:
         return Recomputed(delta, 0, 0.0, 0.0, 0.0)
+    pld = pld_epsilon(events, delta)
+    if math.isinf(pld):  # no larger ε is there for a second opinion to find
+        return nothing_promised(delta, sums)
     distance = math.fsum(event.total_variation for event in gaussians)
     precision = math.fsum(
         e.steps / e.noise_multiplier**2 for e in gaussians if e.sampling_rate == 1
@@ -110,7 +116,7 @@ def _recompute(events: tuple[Event, ...], delta: float) -> Recomputed:
     return Recomputed(
         delta=delta,
         sums=sums,
-        pld=pld_epsilon(gaussians, delta),
+        pld=pld,
         prv=_within(lambda left: _prv(history, left), delta, distance),
         closed=_within(lambda left: _closed(precision, left), delta, distance)
         if all(event.sampling_rate == 1 for event in gaussians)

@@ -233,7 +233,7 @@ def _guess(events: Sequence[Event], delta: float) -> tuple[float, float | None] 
         gaussian = float(ndtr(gaussian_mu(found, delta) / 2)) if plain else None
     except PlanError:  # beyond what makes sense
         gaussian = None
-    return 1 / (1 + math.exp(-found)), gaussian
+    return min((1 + delta * math.exp(-found)) / (1 + math.exp(-found)), 1.0), gaussian
 
 
 def _finite(value: float) -> float | None:

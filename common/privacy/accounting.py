@@ -21,6 +21,7 @@ __all__ = [
     "ACCOUNTANT",
     "NEIGHBOURING",
     "Guarantee",
+    "beyond_measure",
     "epsilon",
     "rdp_epsilon",
     "rounded_up",
@@ -29,6 +30,9 @@ __all__ = [
 
 ACCOUNTANT: Final = "PLD (dp-accounting, pessimistic)"
 NEIGHBOURING: Final = "add/remove one user"
+_MOST: Final = 1e4
+"""Σ μ² above which ε is said to be infinite: it is in the thousands, and its distribution
+would take gigabytes. A ledger that is checked may hold any number."""
 # connect-the-dots at 1e-3 is within 1e-4 of the value at 1e-4, in a tenth of the time
 _INTERVAL: Final = 1e-3
 
@@ -85,16 +89,40 @@ def epsilon(events: Iterable[Event], delta: float) -> float:
     distribution is evaluated at what is left of δ.
 
     Returns:
-        ε, 0 for no events, infinity if something left without privacy.
+        ε, 0 for no events, infinity if something left without privacy or as good as that.
     """
     listed = list(events)
     if not listed:
         return 0.0
-    if any(isinstance(event, NoPrivacyEvent) for event in listed):
+    if any(isinstance(event, NoPrivacyEvent) for event in listed) or beyond_measure(listed):
         return math.inf
     gaussians = [event for event in listed if isinstance(event, GaussianSumEvent)]
     distance = math.fsum(event.total_variation for event in gaussians)
     return _with_slack(_compose(gaussians), delta, distance)
+
+
+def beyond_measure(events: Iterable[Event]) -> bool:
+    """Whether no accountant needs to be asked: ε would be in the thousands, or overflows.
+
+    A sampled sum counts with q²·(e^(1/σ²) - 1), its μ² in the limit of many (Bu, Dong, Long,
+    Su 2020, theorem 5): the size of its distribution grows with that.
+    """
+    try:
+        return not math.fsum(_magnitude(event) for event in events) <= _MOST
+    except OverflowError:
+        return True
+
+
+def _magnitude(event: Event) -> float:
+    if not isinstance(event, GaussianSumEvent):
+        return 0.0
+    event.total_variation  # noqa: B018 - raises OverflowError where values cannot be counted
+    one = event.noise_multiplier**-2
+    if event.sampling_rate >= 1:
+        return event.steps * one
+    if one > _MOST:
+        return math.inf
+    return event.steps * event.sampling_rate**2 * math.expm1(min(one, 700.0))
 
 
 def slack(event_distance: float, at_epsilon: float) -> float:

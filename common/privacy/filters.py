@@ -27,7 +27,7 @@ from common.errors import Code, LedgerError, PlanError
 from common.privacy.events import Event, GaussianSumEvent
 from common.privacy.gdp import gaussian_epsilon, gaussian_mu
 from common.privacy.renyi import epsilon_beyond_rdp, sampled_gaussian_rdp
-from common.privacy.samplers.base import LARGEST_SIGMA_GRID, make_sampler
+from common.privacy.samplers.base import LARGEST_SIGMA_GRID, grid_sigma, make_sampler
 
 __all__ = [
     "ORDERS",
@@ -40,6 +40,7 @@ __all__ = [
     "best_order",
     "how_many",
     "make_filter",
+    "numbers_left",
     "releases_left",
     "total_cost",
 ]
@@ -48,6 +49,7 @@ SLACK_SHARE: Final = 0.1
 """Part of δ that is set aside for the samplers' distance to a Gaussian."""
 ORDERS: Final = range(2, 1025)
 """Orders that a Rényi filter may have."""
+_MOST_NUMBERS: Final = 10**12
 _HAIR: Final = 1e-9
 """Bounds are this much lower, relatively, than they could be: more than any rounding."""
 
@@ -280,6 +282,21 @@ def releases_left(chosen: Filter, total: Cost, events: Sequence[Event]) -> int:
         if not chosen.admits(spent + total_cost(chosen, events[: position + 1])):
             return whole * len(events) + position
     return whole * len(events)
+
+
+def numbers_left(chosen: Filter, total: Cost) -> int:
+    """How many noised numbers one release by the exact sampler may still have, at most 10^12.
+
+    The samplers' part of δ shrinks as e^-ε: where a cap is high, it ends before the noise does.
+    """
+    sampler = make_sampler("exact", grid_sigma("exact", 1.0))
+    room = chosen.distance_bound - total.distance
+    low, high = 0, _MOST_NUMBERS
+    while low < high:
+        middle = (low + high + 1) // 2
+        fits = sampler.total_variation(middle) <= room
+        low, high = (middle, high) if fits else (low, middle - 1)
+    return low
 
 
 def _part(delta: float) -> float:

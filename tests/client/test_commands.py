@@ -53,7 +53,9 @@ def test_a_client_that_was_never_asked_has_everything_left(shop: Any) -> None:
     found = result_of("budget", shop.folder)
     window = lifetime(found)
     assert window["epsilon_in_force"] == 0
-    assert window["left"] == {"share": 1.0, "epsilon": window["epsilon_cap"]}
+    assert window["left"]["share"] == 1.0
+    assert window["left"]["epsilon"] == window["epsilon_cap"]
+    assert window["left"]["numbers"] > 10**6
     assert found["refused"]["count"] == 0
     assert found["head"] is None
     assert not (shop.folder / "ledger.sqlite").exists()
@@ -160,7 +162,7 @@ def test_the_fit_is_what_the_guard_would_decide(shop: Any) -> None:
     budget: Budget = view.budget.after(events * found.plans)
     budget.hold()
     with pytest.raises(Exception, match="cap"):
-        budget.check(events)
+        budget.after(events).hold()
 
 
 def test_a_plan_in_mode_none_has_no_budget(shop: Any, tmp_path: Path) -> None:
@@ -235,7 +237,7 @@ def test_a_run_has_its_clients_and_a_folder_is_one(run_folder: Any, tmp_path: Pa
 @given(st.lists(st.floats(0, 1.2), min_size=3, max_size=3), st.integers(1, 80))
 def test_a_bar_is_as_wide_as_it_should_be(shares: list[float], width: int) -> None:
     parts = [Part(1, share, 1.0) for share in shares]
-    window = WindowView("lifetime", "GDP filter", 8.0, 1e-5, 1.0, *parts, 0.0, 0.0)
+    window = WindowView("lifetime", "GDP filter", 8.0, 1e-5, 1.0, *parts, 0.0, 0.0, 0)
     bar = budget_bar(window, width).plain
     assert len(bar) == width
     assert bar == "".join(sorted(bar, key="█▓▒░".index))
@@ -245,7 +247,7 @@ def test_a_bar_is_as_wide_as_it_should_be(shares: list[float], width: int) -> No
 
 def test_a_bar_of_what_has_no_epsilon_is_full() -> None:
     part, bare = Part(1, 0.1, 1.0), Part(1, float("inf"), float("inf"))
-    window = WindowView("lifetime", "f", 8.0, 1e-5, 1.0, bare, part, part, 0.0, 0.0)
+    window = WindowView("lifetime", "f", 8.0, 1e-5, 1.0, bare, part, part, 0.0, 0.0, 0)
     assert budget_bar(window, 10).plain == "█" * 10
 
 
@@ -281,3 +283,15 @@ def test_a_job_is_closed_by_its_whole_id_or_by_one_beginning(shop: Any) -> None:
     assert run("budget", shop.folder, "--close", "ab").exit_code == 0
     (left,) = result_of("budget", shop.folder)["open_jobs"]
     assert left["job_id"] == "ac" * 16
+
+
+def test_a_cap_that_leaves_the_samplers_nothing_says_so(shop: Any) -> None:
+    """e^-ε of δ is set aside for them: a higher cap admits less, not more."""
+    few = {}
+    for cap in (8.0, 20.0, 30.0):
+        shop.allow(lifetime={"epsilon": cap, "delta": shop.job.delta})
+        few[cap] = lifetime(result_of("budget", shop.folder))["left"]
+    assert few[8.0]["numbers"] > few[20.0]["numbers"] > few[30.0]["numbers"]
+    assert few[30.0]["numbers"] < 10**6
+    assert few[30.0]["epsilon"] == pytest.approx(30.0)
+    assert "numbers at most" in run("budget", shop.folder).stdout

@@ -180,3 +180,35 @@ def test_a_row_that_lacks_its_fields_is_a_finding_and_no_crash(history: History)
     history.add("refuse")
     assert len(whats(history.rows)) == 4
     assert audit_ledger([]).rows == 0
+
+
+@pytest.mark.parametrize(
+    ("part", "changes"),
+    [
+        ("plan", {"delta": 0.0}),
+        ("release", {"steps": 10**30}),
+        ("release", {"rows": 10**400}),
+        ("release", {"noise_multiplier": 1e-300}),
+        ("release", {"noise_multiplier": 1e300}),
+        ("event", {"steps": 10**400}),
+        ("event", {"sigma_grid": 10**400}),
+        ("event", {"sigma_grid": 3, "clip_grid": 2**20}),
+    ],
+)
+def test_absurd_numbers_are_findings_or_no_promise(
+    history: History, part: str, changes: dict[str, Any]
+) -> None:
+    """A file with a sound chain may still hold anything; an audit of it ends, and in words."""
+    values = PLAN.model_dump(mode="json")
+    event = event_of(PLAN.releases[0]).model_dump(mode="json")
+    history = History()
+    if part == "plan":
+        values |= changes
+    elif part == "release":
+        values["releases"][0] |= changes
+    else:
+        event |= changes
+    history.add("admit", job_id=JOB, fingerprint="f", plan=values, snapshot="s", server=None)
+    history.reserve(0, event=event)
+    found = audit_ledger(history.rows, 1e-5)
+    assert found.findings or not found.promised

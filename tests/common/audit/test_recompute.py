@@ -94,3 +94,21 @@ def test_the_order_of_events_does_not_matter():
     one, other = recompute(events, 1e-5), recompute(events[::-1], 1e-5)
     assert one.pld == pytest.approx(other.pld)
     assert one.prv == pytest.approx(other.prv)
+
+
+def test_numbers_that_nobody_planned_with_are_infinite_at_once() -> None:
+    """A file can hold any: the accountants would take gigabytes, or overflow."""
+    sane = {"sampler": "exact", "rows": 3, "width": 2, "sampling_rate": 1.0, "steps": 1}
+    grid = {"sigma_grid": 2**26, "clip_grid": 2**20}
+    for change in (
+        {"steps": 10**400},
+        {"steps": 10**30},
+        {"sigma_grid": 1},
+        {"sigma_grid": 3},
+        {"sigma_grid": 1, "sampling_rate": 0.01},
+        {"steps": 10**15, "sampling_rate": 0.5},
+    ):
+        event = GaussianSumEvent(**{**grid, **sane, **change})
+        found = recompute([event], 1e-6)
+        assert math.isinf(found.pld), change
+        assert math.isinf(found.largest), change
