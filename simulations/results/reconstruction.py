@@ -68,11 +68,12 @@ simulation, not a private release.
 
 What is seen: without noise every item is read off, of one gradient all but one in 200. Only the
 noise protects here, since the attacker takes everybody else out. A sum of popularity with the
-whole budget adds a little at ε = 8 and 4 to what the others' popularity tells, and nothing that
-can be measured at ε = 1. In a round of `subspace` or `dpsgd`, whose noise is spread over
-dimensions that the attacker has to guess, the attack finds nothing even at ε = 20, which is no
-setting to use: a better search might. An attack that finds nothing proves nothing; what limits
-every attack are the columns `bits` and `allowed`.
+whole budget adds a little at ε = 8 and 4 to what the others' popularity tells; at ε = 1 it adds
+nothing measurable, though alone it is still a little above chance (0.036, chance 0.028). In a
+round of `subspace` or `dpsgd` the noise is spread over dimensions that the attacker has to guess:
+the attack finds nothing at ε = 8, in `subspace` not even at ε = 20, which is no setting to use. A
+better search might. An attack that finds nothing proves nothing; what limits every attack are the
+columns `bits` and `allowed`.
 """
 
 
