@@ -364,6 +364,7 @@ def test_the_wrong_key_is_found(path: Path, tmp_path: Path) -> None:
         (b"abab", b"baba"),
         (KEY.public.encode(), STRANGER.public.encode()),
     ],
+    ids=["client", "data set", "key"],
 )
 def test_a_header_that_was_edited_is_found(path: Path, old: bytes, new: bytes) -> None:
     lines = path.read_bytes().splitlines(keepends=True)
