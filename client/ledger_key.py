@@ -15,7 +15,7 @@ from client.ledger_file import cannot_write
 from common.errors import Code, DataError, HushRecError, LedgerError
 from common.privacy.signing import SigningKey
 
-__all__ = ["KEY_NAME", "begin_key", "check_not_lost", "keep_key", "load_key", "no_ledger"]
+__all__ = ["KEY_NAME", "begin_key", "check_place", "keep_key", "load_key", "no_ledger"]
 
 KEY_NAME: Final = "ledger_key.pem"
 """The ledger's private key, in the folder of the ledger."""
@@ -27,15 +27,16 @@ def no_ledger(path: Path) -> LedgerError:
     return _missing("there is no ledger", path)
 
 
-def check_not_lost(path: Path) -> None:
-    """Refuse to begin a ledger at `path` where there was one.
+def check_place(path: Path) -> None:
+    """Refuse a place at `path` where a ledger is lost, whoever begins one meanwhile.
+
+    The key is looked for first: a ledger that is beginning is there before its key is.
 
     Raises:
-        LedgerError: `ledger-missing`, its key is still there.
+        LedgerError: `ledger-missing`, there is a key and no ledger.
     """
-    key = path.with_name(KEY_NAME)
-    if key.exists():
-        raise _missing(f"there is a key, {key.name}, and no ledger", path)
+    if path.with_name(KEY_NAME).exists() and not path.exists():
+        raise _lost(path)
 
 
 def begin_key(path: Path, *, durable: bool = True) -> SigningKey:
@@ -48,7 +49,8 @@ def begin_key(path: Path, *, durable: bool = True) -> SigningKey:
     Raises:
         LedgerError: `ledger-missing`; `ledger-write`, the disk refuses.
     """
-    check_not_lost(path)
+    if path.with_name(KEY_NAME).exists():  # of rows that are not in the file any more
+        raise _lost(path)
     key = SigningKey.create()
     try:
         key.save(path.with_name(_BEGUN), durable=durable)
@@ -116,6 +118,10 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(opened)
     finally:
         os.close(opened)
+
+
+def _lost(path: Path) -> LedgerError:
+    return _missing(f"there is a key, {KEY_NAME}, and no ledger", path)
 
 
 def _missing(what: str, path: Path) -> LedgerError:

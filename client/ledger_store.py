@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from client.ledger_file import broken_file, connect
-from client.ledger_key import begin_key, check_not_lost, keep_key, load_key, no_ledger
+from client.ledger_key import begin_key, check_place, keep_key, load_key, no_ledger
 from client.ledger_reader import Key, LedgerReader, StoredRelease
 from client.ledger_receipts import rolled_back
 from common.audit.export import write_export
@@ -81,10 +81,9 @@ class LedgerStore(LedgerReader):
                 `ledger-broken`, it is no ledger, or its end does not hold;
                 `ledger-write`, the disk refuses.
         """
-        if not path.exists():
-            check_not_lost(path)
-            if not mends:
-                raise no_ledger(path)
+        check_place(path)
+        if not mends and not path.exists():
+            raise no_ledger(path)
         connection = connect(path, survives_power_cut=survives_power_cut, mends=mends)
         store = cls(connection, path, clock)
         try:

@@ -141,6 +141,23 @@ def test_many_that_begin_at_once_begin_one_ledger(path: Path) -> None:
         assert ledger.count("refuse") == 16
 
 
+@pytest.mark.parametrize("looked_for", ["ledger.sqlite", "ledger_key.pem"])
+def test_a_ledger_that_another_begins_at_the_first_look_is_not_lost(
+    path: Path, monkeypatch: Any, looked_for: str
+) -> None:
+    exists, begun = Path.exists, list[str]()
+
+    def meanwhile(self: Path, **options: Any) -> bool:
+        found = exists(self, **options)
+        if self.name == looked_for and not begun:
+            begun.append(self.name)
+            opened(path).close()
+        return found
+
+    monkeypatch.setattr(Path, "exists", meanwhile)
+    opened(path).close()
+
+
 def test_a_copy_of_the_file_alone_holds_no_secret(path: Path, tmp_path: Path) -> None:
     """A backup of the ledger without its key says neither the key nor what it derives."""
     with opened(path) as ledger:
