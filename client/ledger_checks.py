@@ -15,7 +15,7 @@ import hashlib
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, TypeAlias
 
 from pydantic import ValidationError
 
@@ -39,9 +39,11 @@ _RELEASES: Final = (
 _NAMES: Final = ("job_id", "step", "session", "request_hash")
 
 
-class _Spend(NamedTuple):
-    row: PlainRow
-    reserve: PlainRow | None
+_Reserved: TypeAlias = tuple[tuple[object, ...], bool]
+"""Of a `reserve` row: job, step, session and request; whether its sums are exact."""
+_Spent: TypeAlias = tuple[str, object, _Reserved]
+"""Of a `spend` row: its hash, that of the bytes, and its reservation. There may be hundreds of
+thousands: plain tuples are what the collector passes over."""
 
 
 def chained(
@@ -96,8 +98,8 @@ class Checks:
         self._index = index
         self._receipts = receipts
         self._key = key
-        self._reserves: dict[int, PlainRow] = {}
-        self._spends: dict[int, _Spend] = {}
+        self._reserves: dict[int, _Reserved] = {}
+        self._spends: dict[int, _Spent] = {}
         self._derived = Derived()
         self._last: PlainRow | None = None
 
@@ -130,9 +132,10 @@ class Checks:
 
     def _take(self, row: PlainRow) -> None:
         if row.kind == "reserve":
-            self._reserves[row.seq] = row
+            self._reserves[row.seq] = tuple(map(row.body.get, _NAMES)), exact(row)
         elif row.kind == "spend":
-            self._spends[row.seq] = _Spend(row, self._reserves.get(row.body["reservation"]))
+            kept = self._reserves.pop(row.body["reservation"], ((), False))
+            self._spends[row.seq] = row.hash, row.body.get("release_sha256"), kept
         self._derived.add(row)
 
     def _tip(self) -> Iterator[LedgerError]:
@@ -157,28 +160,27 @@ class Checks:
             if spend is None:
                 yield f"a release is filed under row {seq}, which spends nothing that holds"
             else:
-                yield from self._release(spend, tuple(names), head, payload)
+                yield from self._release(seq, spend, tuple(names), head, payload)
         for seq in missing:
             yield f"row {seq} spends, and its release is not here"
 
     def _release(
-        self, spend: _Spend, names: tuple[object, ...], text: str, payload: bytes
+        self, seq: int, spend: _Spent, names: tuple[object, ...], text: str, payload: bytes
     ) -> Iterator[str]:
-        row, reserve = spend
-        charged = hashlib.sha256(payload).hexdigest() == row.body.get("release_sha256")
-        if not charged and (payload or not exact(reserve)):
-            yield f"the release of row {row.seq} does not have the bytes that were charged for"
-        body = {} if reserve is None else reserve.body
-        for name, value in zip(_NAMES, names, strict=True):
-            if body.get(name, value) != value:
-                yield f"the release of row {row.seq} has another {name} than was reserved"
+        row_hash, release_sha256, (reserved, is_exact) = spend
+        charged = hashlib.sha256(payload).hexdigest() == release_sha256
+        if not charged and (payload or not is_exact):
+            yield f"the release of row {seq} does not have the bytes that were charged for"
+        for name, value, said in zip(_NAMES, names, reserved or names, strict=True):
+            if said is not None and said != value:
+                yield f"the release of row {seq} has another {name} than was reserved"
         try:
             head = SignedHead.model_validate_json(text)
         except ValidationError:
-            yield f"the head of the release of row {row.seq} cannot be read"
+            yield f"the head of the release of row {seq} cannot be read"
             return
-        if (head.seq, head.hash, head.key) != (row.seq, row.hash, self._key):
-            yield f"the release of row {row.seq} has the head of another row or ledger"
+        if (head.seq, head.hash, head.key) != (seq, row_hash, self._key):
+            yield f"the release of row {seq} has the head of another row or ledger"
 
     def _tables(self) -> Iterator[str]:
         same = True
