@@ -74,7 +74,7 @@ def audit_client(owner: Owner) -> AuditedClient:
         PolicyError: `policy-missing`.
     """
     name, policy = owner.settings.name, owner.policy
-    with owner.ledger() as store, store.snapshot():
+    with owner.ledger(mends=False) as store, store.snapshot():
         broken = [Finding(layer="ledger", where=name, what=what) for what in store.findings()]
         head, key = store.signed_head(), store.public_key
         rows = () if broken else tuple(store.rows())

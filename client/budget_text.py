@@ -154,7 +154,7 @@ def _print_refused(console: Console, view: BudgetView) -> None:
     for one in view.last_refused:
         line = f"  {one['time'][:19]} {one['code']}: {one['detail']}"
         would_be = one["would_be"]
-        if would_be is not None:
+        if would_be is not None and would_be.get("bound") != "distance":
             then = would_be.get("epsilon_then")
             line += f" (ε would be {'∞' if then is None else _epsilon(float(then))})"
         console.print(line, markup=False, highlight=False, soft_wrap=True)

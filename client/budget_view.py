@@ -181,7 +181,7 @@ def view_budget(owner: Owner, today: date) -> BudgetView:
         return BudgetView(
             owner, today, tuple(_window(w, Counter(), Counter()) for w in windows), budget
         )
-    with owner.ledger() as ledger, ledger.transaction():
+    with owner.ledger() as ledger, ledger.snapshot():
         return _view(owner, ledger, today)
 
 
