@@ -67,7 +67,7 @@ def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 def commands(run: Path) -> str:
     blocks = re.findall(r"^```sh\n(.*?)^```", GUIDE.read_text(encoding="utf-8"), re.M | re.S)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     blocks.insert(2, 'test -f "$RUN/server/model/manifest.json"')  # Flower's work, not resume's
     script = "\n".join(["set -e", *blocks])
     assert 'export RUN="$PWD/runs/flower"' in script
