@@ -76,7 +76,8 @@ def check_manifests(
 
     Args:
         artefacts: of one run, in order.
-        ledgers: rows of each client's ledger, their chains verified, by name.
+        ledgers: rows of each client's ledger, their chains verified, by name; none of one
+            whose chain does not hold.
     """
     findings: list[Finding] = []
     answered: dict[str, set[int]] | None = {}
@@ -109,11 +110,12 @@ def _check(
     findings = [f"{client} took part and has no head in it" for client in headless]
     for client, values in sorted(manifest.heads.items()):
         rows = ledgers.get(client)
-        problem = (
-            "has no ledger here"
-            if rows is None
-            else _head(rows, client, values, manifest, answered)
-        )
+        if rows is None:
+            problem: str | None = "has no ledger here"
+        elif not rows:
+            problem = "has a ledger whose chain does not hold"
+        else:
+            problem = _head(rows, client, values, manifest, answered)
         if problem is not None:
             findings.append(f"{client} {problem}")
     return [_finding(artefact.name, what) for what in findings]

@@ -185,7 +185,7 @@ def _client(owner: Owner, folder: RunFolder, job: Job, seen: dict[str, SignedHea
     audited = audit_client(owner)
     path = folder.path / AUDIT / "ledgers" / f"{name}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with owner.ledger() as ledger:
+    with owner.ledger(mends=False) as ledger:
         ledger.export(path)
     verdict = verify_export(
         read_export(path),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
+import os
 import zipfile
 from pathlib import Path
 
@@ -85,8 +86,8 @@ def test_writes_all_or_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_has_its_own_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Path, "with_name", lambda self, name: Path("/dev/full"))
-    monkeypatch.setattr(Path, "unlink", lambda self, missing_ok=False: None)
+    opened = os.open
+    monkeypatch.setattr("os.open", lambda *_: opened("/dev/full", os.O_WRONLY))
     with pytest.raises(DataError) as caught:
         write_atomic(tmp_path / "a.json", b"x" * 10)
     assert caught.value.code is Code.DISK_FULL
