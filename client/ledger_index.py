@@ -210,9 +210,9 @@ class LedgerIndex:
         found = self.derived()
         for name in ("jobs", "reserved", "pledged"):
             said, true = _flat(getattr(found, name)), _flat(getattr(expected, name))
-            for key in sorted(said.keys() | true.keys(), key=str):
-                if said.get(key) != true.get(key):
-                    yield f"{name} {key}: {said.get(key)} where the rows say {true.get(key)}"
+            wrong = [k for k in said.keys() | true.keys() if said.get(k) != true.get(k)]
+            for key in sorted(wrong, key=str):
+                yield f"{name} {key}: {said.get(key)} where the rows say {true.get(key)}"
 
     def _admit(self, row: Row | PlainRow, summed: bool) -> int:
         job = admitted_job(row)

@@ -10,6 +10,7 @@ no-privacy      something left without a mechanism: no finite ε covers it
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from fractions import Fraction
@@ -123,10 +124,7 @@ def snap(sampler: Sampler, noise_multiplier: float, step: str) -> float:
 
 def _grid(sampler: Sampler, noise_multiplier: float, step: str) -> tuple[int, int]:
     try:
-        sigma = grid_sigma(sampler, noise_multiplier)
-        clip = math.floor(Fraction(sigma) / Fraction(noise_multiplier))
-        if clip > LARGEST_CLIP_GRID:
-            raise ValueError(f"noise multiplier {noise_multiplier!r} is next to no noise")
+        return _known_grid(sampler, noise_multiplier)
     except ValueError as error:
         raise PlanError(
             Code.PLAN_UNREACHABLE,
@@ -134,4 +132,12 @@ def _grid(sampler: Sampler, noise_multiplier: float, step: str) -> tuple[int, in
             where=f"release {step!r}",
             remedy="Choose another ε, or other shares of it.",
         ) from None
+
+
+@functools.lru_cache(maxsize=1 << 10)
+def _known_grid(sampler: Sampler, noise_multiplier: float) -> tuple[int, int]:
+    sigma = grid_sigma(sampler, noise_multiplier)
+    clip = math.floor(Fraction(sigma) / Fraction(noise_multiplier))
+    if clip > LARGEST_CLIP_GRID:
+        raise ValueError(f"noise multiplier {noise_multiplier!r} is next to no noise")
     return sigma, clip
