@@ -84,7 +84,8 @@ mechanism stay at about half of it: at a small δ they need errors so rare that 
 them. The one-run bound sees a third of the promise: one run is one draw of each canary's noise.
 Without known states (`dpsgd, default`) the auditor hardly follows the gradients: a bound near 0
 says that this attack is weak there, and nothing of the mechanism. `What it would take` says what
-is to be expected from more canaries or runs if the promise of ε = 4 is exactly met. Beside jax_privacy: [the same bounds](audit-jax-privacy.md).
+is to be expected from more canaries or runs if the promise of ε = 4 is exactly met.
+Beside jax_privacy: [the same bounds](audit-jax-privacy.md).
 Exact figures of a simulation, not a private release.
 """
 
