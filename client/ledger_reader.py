@@ -19,7 +19,6 @@ from client.ledger_checks import Checks, chained, exact
 from client.ledger_file import broken_file, guarded, in_transaction
 from client.ledger_index import LedgerIndex
 from client.ledger_receipts import ReceiptTable
-from common.collector import resting
 from common.errors import Code, LedgerError
 from common.privacy.heads import Receipt, SignedHead
 from common.privacy.ledger_index import AdmittedJob, admitted_job
@@ -191,7 +190,7 @@ class LedgerReader:
             LedgerError: `ledger-broken`, naming the first row or entry that does not hold;
                 `ledger-signature`, the ledger's key did not sign the last row.
         """
-        with self.snapshot(), resting():
+        with self.snapshot():
             for problem in self._checks().problems():
                 raise problem
 
