@@ -9,6 +9,7 @@ HushRecError
 │   ├── PolicyError    a request outside what the client's owner allows
 │   ├── InboundError   an array from the server that is not safe to use
 │   ├── ReleaseError   a value on its way out that nothing declared
+│   ├── SumError       a secure sum that must not go on
 │   └── LedgerError    a ledger that is broken, foreign or cannot be written
 ├── ProtocolError      a message of the wrong form
 └── RunError           a run that cannot start, go on or be resumed
@@ -36,6 +37,7 @@ __all__ = [
     "ProtocolError",
     "ReleaseError",
     "RunError",
+    "SumError",
 ]
 
 
@@ -93,6 +95,14 @@ class Code(StrEnum):
     LEDGER_ROLLED_BACK = "ledger-rolled-back"
     LEDGER_EXPORT = "ledger-export"
     POLICY_PLAN = "policy-plan"
+    POLICY_ROSTER = "policy-roster"
+    POLICY_THRESHOLD = "policy-threshold"
+    SUM_PEERS = "sum-peers"
+    SUM_THRESHOLD = "sum-threshold"
+    SUM_STAGE = "sum-stage"
+    SUM_SESSION = "sum-session"
+    SUM_SURVIVORS = "sum-survivors"
+    SUM_SHARE = "sum-share"
 
 
 class HushRecError(Exception):
@@ -157,6 +167,10 @@ class InboundError(PrivacyError):
 
 class ReleaseError(PrivacyError):
     """A value on its way out that nothing declared."""
+
+
+class SumError(PrivacyError):
+    """A secure sum that must not go on."""
 
 
 class LedgerError(PrivacyError):

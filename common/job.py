@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from common.config import Settings
 from common.privacy.plan import Mode, Unit
+from common.privacy.roster import Terms
 from common.privacy.signing import PublicKey
 
 __all__ = ["Job", "JobId"]
 
 JobId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+RosterDigest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Job(Settings):
@@ -32,7 +34,8 @@ class Job(Settings):
     population: int = Field(gt=0)
     """Declared users over all clients: a public constant, never a count."""
     signal: float = Field(gt=0)
-    """√(Σ population²) over the clients: declared users behind one unit of noise."""
+    """Declared users behind one unit of noise: √(Σ population²) over the clients, and where
+    they share the noise of one sum, `population` times √(honest shares / clients)."""
     mode: Mode = "local"
     """Who adds the noise; see the privacy page."""
     unit: Unit = "user"
@@ -52,8 +55,31 @@ class Job(Settings):
     prices a sampled sum as if nobody had been left out."""
     server: PublicKey | None = None
     """Public key of the server, which signs every task; None only in a job that nobody sends."""
+    roster: RosterDigest | None = None
+    """Digest of the roster whose clients sum securely; in mode `distributed` only, as are the
+    next two."""
+    threshold: int | None = Field(default=None, gt=0, le=1_000_000)
+    """t: fewest clients of which a secure sum is made."""
+    colluders: int | None = Field(default=None, gt=0, le=1_000_000)
+    """c: clients that may collude with the server."""
     seed: int = Field(default=0, ge=0)
     """Seed of public randomness (initial factors). Noise never comes from it."""
+
+    @model_validator(mode="after")
+    def _says_how_to_sum(self) -> Self:
+        given = [value is not None for value in (self.roster, self.threshold, self.colluders)]
+        if any(given) != all(given) or all(given) != (self.mode == "distributed"):
+            raise ValueError(
+                "mode `distributed` takes roster, threshold and colluders; no other mode does"
+            )
+        return self
+
+    @property
+    def terms(self) -> Terms | None:
+        """How many must answer a secure sum; None in every other mode. Not checked here."""
+        if self.threshold is None or self.colluders is None:
+            return None
+        return Terms(self.clients, self.threshold, self.colluders)
 
     @property
     def fingerprint(self) -> str:

@@ -8,10 +8,10 @@ from pydantic import Field, model_validator
 
 from common.config import Settings
 
-__all__ = ["Mode", "PrivacyPlan", "Release", "ReleaseShape", "Sampler", "Unit"]
+__all__ = ["Mode", "NoiseShares", "PrivacyPlan", "Release", "ReleaseShape", "Sampler", "Unit"]
 
 Unit: TypeAlias = Literal["user", "interaction"]
-Mode: TypeAlias = Literal["local", "none"]
+Mode: TypeAlias = Literal["local", "distributed", "none"]
 Sampler: TypeAlias = Literal["exact", "fast"]
 
 
@@ -36,11 +36,34 @@ class ReleaseShape(Settings):
     """`exact` discrete Gaussian, or `fast` for tens of millions of draws."""
 
 
+class NoiseShares(Settings):
+    """How clients share the noise of one secure sum, and the words that it is made in."""
+
+    clients: int = Field(gt=0)
+    """n: clients on the roster."""
+    threshold: int = Field(gt=0)
+    """t: fewest clients of which a total is made."""
+    colluders: int = Field(gt=0)
+    """c: clients that may collude with the server, and know their own shares of the noise."""
+    population: int = Field(gt=0)
+    """Declared users over all clients: the words have room for a multiple of them."""
+    word_bits: Literal[32, 64]
+    """k: words are integers modulo 2^k."""
+
+    @property
+    def honest(self) -> int:
+        """Honest shares of noise in every total, h = t - c."""
+        return self.threshold - self.colluders
+
+
 class Release(ReleaseShape):
     """One planned release of one client."""
 
     noise_multiplier: float = Field(ge=0)
-    """σ of each entry divided by `clip_norm`; 0 only in mode `none`."""
+    """σ of each entry divided by `clip_norm`; 0 only in mode `none`. In mode `distributed` that
+    of `shares.honest` shares together, whatever else is in a total."""
+    shares: NoiseShares | None = None
+    """Who adds which part of the noise; None where a client adds all of its own."""
 
 
 class PrivacyPlan(Settings):
@@ -66,6 +89,9 @@ class PrivacyPlan(Settings):
             raise ValueError("mode `none` has no epsilon, every other mode has one")
         if any((release.noise_multiplier == 0) != bare for release in self.releases):
             raise ValueError("noise is 0 in mode `none` and nowhere else")
+        shared = self.mode == "distributed"
+        if any((release.shares is not None) != shared for release in self.releases):
+            raise ValueError("noise is shared in mode `distributed` and nowhere else")
         names = [release.step for release in self.releases]
         if len(set(names)) < len(names):
             raise ValueError("two releases have the same step")

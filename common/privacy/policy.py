@@ -11,9 +11,10 @@ from typing import Literal, Self, TypeAlias
 from pydantic import Field, model_validator
 
 from common.config import Settings
-from common.errors import PlanError
+from common.errors import PlanError, PolicyError
 from common.privacy.filters import Cap, Filter, make_filter
 from common.privacy.plan import Mode, Unit
+from common.privacy.roster import ClientName, Roster
 from common.privacy.signing import PublicKey
 
 __all__ = ["Period", "Policy", "Serving"]
@@ -62,6 +63,11 @@ class Policy(Settings):
     """Fewest declared users, over all clients, of a job that this client joins."""
     max_shops_per_shopper: int = Field(default=1, gt=0, le=10_000)
     """Clients of one federation that one person may be a user of (m): for the statement."""
+    roster: dict[ClientName, PublicKey] = Field(default_factory=dict)
+    """Public roster keys of all clients that this one sums securely with, its own among them;
+    exchanged by a way that does not pass through the server."""
+    colluders: int = Field(default=1, ge=1, le=1_000_000)
+    """Fewest clients whose collusion with the server a secure sum must withstand (c)."""
     max_message_bytes: int = Field(default=1 << 30, gt=0)
     """Largest message that is looked at."""
     serving: Serving = "joint"
@@ -74,9 +80,10 @@ class Policy(Settings):
             if period.epsilon > self.lifetime.epsilon:
                 raise ValueError("a period may not allow more than the lifetime")
         try:
+            Roster.of(self.roster)
             for window in (None, *self.periods):
                 self.filter(window)
-        except PlanError as error:
+        except (PlanError, PolicyError) as error:
             raise ValueError(str(error)) from None
         return self
 
