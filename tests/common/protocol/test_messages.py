@@ -306,5 +306,5 @@ def test_the_request_hash_is_taken_once_and_never_carried_to_another_request(
     first = asked.request_hash
     assert replace(asked, step=asked.step + 1).request_hash != first
     with monkeypatch.context() as patch:
-        patch.setattr("common.protocol.json.dumps", lambda *_, **__: 1 / 0)
+        patch.setattr("common.protocol.tasks.json.dumps", lambda *_, **__: 1 / 0)
         assert asked.request_hash == first

@@ -1,0 +1,97 @@
+"""What a client says in one stage of a secure sum."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Self, TypeAlias
+
+import numpy as np
+from flwr.app import ConfigRecord, RecordDict
+from numpy.typing import NDArray
+
+from common.privacy.heads import SignedHead
+from common.protocol.records import (
+    OK,
+    arrays_of,
+    as_text,
+    body_reader,
+    body_text,
+    code_of,
+    from_text,
+    header_of,
+    invalid,
+    no_body,
+    to_record,
+)
+from common.protocol.replies import REPLY
+from common.secure_sum.messages import Agreement, KeyOffer, Reveal, ShareOffer, Stage
+
+__all__ = ["ReplyBody", "SumReply", "Words"]
+
+ReplyBody: TypeAlias = KeyOffer | ShareOffer | Agreement | Reveal
+Words: TypeAlias = NDArray[np.uint32] | NDArray[np.uint64]
+"""Masked words of a sum, `[rows, width]`."""
+
+_SAYS: Final[Mapping[Stage, Callable[[str], ReplyBody | None]]] = {
+    "keys": body_reader(KeyOffer),
+    "shares": body_reader(ShareOffer),
+    "masked": no_body,
+    "survivors": body_reader(Agreement),
+    "reveal": body_reader(Reveal),
+}
+_RELEASE, _WORDS = "release", "words"
+
+
+@dataclass(frozen=True)
+class SumReply:
+    """What a client answers in one stage: a code, and with the code `ok` what the stage says.
+
+    Attributes:
+        code: a fixed code.
+        body: what the stage says; None at `masked`, and with every code but `ok`.
+        words: masked words, `[rows, width]`; at `masked` alone.
+        head: of the client's ledger, at its `spend` row; at `masked` alone.
+    """
+
+    code: str
+    body: ReplyBody | None = None
+    words: Words | None = None
+    head: SignedHead | None = None
+
+    def to_records(self) -> RecordDict:
+        """As Flower carries it."""
+        words = {} if self.words is None else {_WORDS: self.words}
+        header = ConfigRecord({"code": self.code, "head": as_text(self.head)})
+        header["body"] = body_text(self.body)
+        return RecordDict({REPLY: header, _RELEASE: to_record(words)})
+
+    @classmethod
+    def from_records(cls, records: RecordDict, stage: Stage) -> Self:
+        """Read a reply; signatures, and the shape of words, are not checked here.
+
+        Raises:
+            ProtocolError: `protocol-invalid`, a record is missing or of the wrong type, or the
+                reply is not what a client says in this stage.
+        """
+        header = header_of(records, REPLY, {"code": str, "head": str})
+        code = code_of(header["code"])
+        if code != OK:
+            return cls(code)
+        text = header_of(records, REPLY, {"body": str})["body"]
+        body, arrays = _SAYS[stage](text), arrays_of(records, _RELEASE)
+        head = from_text(header["head"], SignedHead)
+        if stage != "masked":
+            if arrays or head is not None:
+                raise invalid(f"nobody says words or a head in stage {stage!r}")
+            return cls(code, body)
+        return cls(code, body, _words(arrays), head)
+
+
+def _words(arrays: Mapping[str, NDArray[Any]]) -> Words:
+    words = arrays.get(_WORDS)
+    if words is None or len(arrays) != 1:
+        raise invalid("there are no masked words, or other arrays with them")
+    if words.ndim != 2 or words.dtype not in (np.dtype("<u4"), np.dtype("<u8")):
+        raise invalid(f"masked words of type {words.dtype} and {words.ndim} dimensions")
+    return words
