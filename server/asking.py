@@ -7,7 +7,7 @@ earlier one, is a refusal with a code, and the others go on.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,7 +15,7 @@ from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 from common.errors import HushRecError, LedgerError
-from common.privacy.heads import Receipt
+from common.privacy.heads import Receipt, SignedHead
 from common.privacy.inbound import check_arrays
 from common.protocol import OK, RECEIPT, STEP, ReceiptMessage, Reply, Task
 from common.solvers.base import Step
@@ -23,7 +23,7 @@ from server.combine import Combiner
 from server.roster import NO_ANSWER, Member
 from server.witness import Asked, Witness
 
-__all__ = ["FLOWER_ERROR", "Asking"]
+__all__ = ["FLOWER_ERROR", "Asking", "log_refused"]
 
 FLOWER_ERROR: Final = "flower-error"
 """In the place of a code, where Flower reports an error of its own."""
@@ -54,7 +54,7 @@ class Asking:
     @property
     def asked(self) -> tuple[Member, ...]:
         """Everybody who is still asked, in order of name."""
-        return tuple(member for member in self.members if member.name not in self._left_out)
+        return tuple(member for member in self.members if member.name not in self.left_out)
 
     def ask(self, task: Task, combiner: Combiner, timeout_seconds: float) -> dict[str, str]:
         """Send the task to everybody; releases go to `combiner`, reason codes are returned.
@@ -63,23 +63,21 @@ class Asking:
             ArtifactError: `artifact-invalid`, another run has spoilt what was witnessed.
             DataError: a head that was seen cannot be written down.
         """
-        self._refresh()
+        self.refresh()
         asked = self.asked
-        refused = {**self._left_out, **{member.name: NO_ANSWER for member in asked}}
+        refused = {**self.left_out, **{member.name: NO_ANSWER for member in asked}}
         signed = task if self.witness is None else task.signed(self.witness.key)
-        copies = signed.copies(self._receipt(member) for member in asked)
-        group = str(task.step)
-        messages = [_to(m, records, STEP, group) for m, records in zip(asked, copies, strict=True)]
-        for member, message in self._answers(messages, timeout_seconds):
+        copies = signed.copies(self.receipt(member) for member in asked)
+        calls = zip(asked, copies, strict=True)
+        for member, message in self.answers(calls, STEP, str(task.step), timeout_seconds):
             reply = self._judged(member, task, _read(message, combiner.step))
             if reply.code == OK:
                 combiner.offer(member, reply)
                 del refused[member.name]
             else:
                 refused[member.name] = reply.code
-        if self.witness is not None:
-            self.witness.sync()
-        _log(refused, f"gives no release in step {task.step} ({combiner.release.step})")
+        self.sync()
+        log_refused(refused, f"gives no release in step {task.step} ({combiner.release.step})")
         return refused
 
     def hand_over(self, timeout_seconds: float) -> None:
@@ -87,55 +85,72 @@ class Asking:
 
         Nothing depends on the answers: who gets none has a shorter proof, no other ledger.
         """
-        self._refresh()
-        messages, refused = [], {}
-        for member in self.members:
-            receipt = self._receipt(member)
-            if receipt is not None:
-                records = ReceiptMessage(receipt).to_records()
-                messages.append(_to(member, records, RECEIPT, "receipt"))
-                refused[member.name] = NO_ANSWER
-        for member, message in self._answers(messages, timeout_seconds):
+        self.refresh()
+        receipts = [(member, self.receipt(member)) for member in self.members]
+        calls = [(m, ReceiptMessage(receipt).to_records()) for m, receipt in receipts if receipt]
+        refused = {member.name: NO_ANSWER for member, _ in calls}
+        for member, message in self.answers(calls, RECEIPT, "receipt", timeout_seconds):
             reply = _read(message)
             if reply.code == OK:
                 del refused[member.name]
             else:
                 refused[member.name] = reply.code
-        _log(refused, "does not take its last receipt")
+        log_refused(refused, "does not take its last receipt")
 
-    def _refresh(self) -> None:
+    def refresh(self) -> None:
         """Another run of this server may have seen later heads meanwhile."""
         if self.witness is not None:
             self.witness.refresh()
 
+    def sync(self) -> None:
+        """Wait until the disk has every head that was seen: before its receipt leaves."""
+        if self.witness is not None:
+            self.witness.sync()
+
     @property
-    def _left_out(self) -> dict[str, str]:
+    def left_out(self) -> dict[str, str]:
+        """Why the releases of a client are not used any more, by client."""
         return {} if self.witness is None else {**self.witness.left_out}
 
-    def _receipt(self, member: Member) -> Receipt | None:
+    def receipt(self, member: Member) -> Receipt | None:
+        """What goes to a client with the next message."""
         return None if self.witness is None else self.witness.receipt(member.name)
 
-    def _answers(
-        self, messages: Sequence[Message], timeout_seconds: float
+    def answers(
+        self,
+        calls: Iterable[tuple[Member, RecordDict]],
+        message_type: str,
+        group: str,
+        timeout_seconds: float,
     ) -> Iterator[tuple[Member, Message]]:
-        """The first answer of each client that was asked."""
-        nodes = {message.metadata.dst_node_id for message in messages}
-        waiting = {member.node_id: member for member in self.members if member.node_id in nodes}
+        """Send each client its records; the first answer of each, as they come."""
+        waiting: dict[int, Member] = {}
+        messages = []
+        for member, records in calls:
+            waiting[member.node_id] = member
+            messages.append(_to(member, records, message_type, group))
         for message in self.grid.send_and_receive(messages, timeout=timeout_seconds):
-            member = waiting.pop(message.metadata.src_node_id, None)
-            if member is not None:
-                yield member, message
+            sender = waiting.pop(message.metadata.src_node_id, None)
+            if sender is not None:
+                yield sender, message
+
+    def judge(self, member: Member, asked: Asked, head: SignedHead | None) -> str:
+        """`ok`, or the code for a head that contradicts what was seen; see `Witness.see`."""
+        if self.witness is None:
+            return OK
+        try:
+            self.witness.see(member.name, asked, head, ledger_key=member.ledger_key)
+        except LedgerError as error:
+            return str(error.code)
+        return OK
 
     def _judged(self, member: Member, task: Task, reply: Reply) -> Reply:
         """The reply, or a refusal where its head contradicts what was seen."""
-        if reply.code != OK or self.witness is None:
+        if reply.code != OK:
             return reply
         asked = Asked(job_id=task.job.job_id, step=task.step, session=task.session)
-        try:
-            self.witness.see(member.name, asked, reply.head, ledger_key=member.ledger_key)
-        except LedgerError as error:
-            return Reply(str(error.code))
-        return reply
+        code = self.judge(member, asked, reply.head)
+        return reply if code == OK else Reply(code)
 
 
 def _to(member: Member, records: RecordDict, message_type: str, group: str) -> Message:
@@ -160,6 +175,7 @@ def _read(message: Message, step: Step | None = None) -> Reply:
     return reply
 
 
-def _log(refused: Mapping[str, str], what: str) -> None:
+def log_refused(refused: Mapping[str, str], what: str) -> None:
+    """A line for each client that did not do as asked."""
     for name, code in sorted(refused.items()):
         _LOG.warning("%s %s: %s", name, what, code)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from common.config import Settings
+from server.sessions import SessionRecord
 
 __all__ = ["Observer", "RoundRecord", "SilentObserver"]
 
@@ -25,15 +26,17 @@ class RoundRecord(Settings):
     seconds: float
     """Wall time."""
     bytes_down: int
-    """Bytes of arrays sent to all clients."""
+    """Bytes of arrays sent to all clients; in a secure sum of all messages, headers too."""
     bytes_up: int
-    """Bytes of arrays received from them."""
+    """Bytes of arrays received from them, or of all messages."""
     noise_std: float | None
     """Standard deviation of the noise in each entry of the weighted total; None where states
     are averaged and there is no total."""
     signal_to_noise: float | None
     """Root mean square of the signal over `noise_std`, estimated from the total; None
     without noise or without a total."""
+    sessions: tuple[SessionRecord, ...] = ()
+    """Every session of a secure sum, the last one with the total; empty in other modes."""
 
 
 class Observer(Protocol):
