@@ -98,6 +98,7 @@ def facts_of(job: Job) -> PublicFacts:
         delta=job.delta,
         signal=job.signal,
         private=job.mode != "none",
+        central=job.mode == "distributed",
     )
 
 

@@ -57,10 +57,13 @@ class PublicFacts:
         clients: number of clients on the roster.
         epsilon: target ε of each client, None without privacy.
         delta: δ of each client.
-        signal: declared users behind one unit of a client's noise, √(Σ population²) over
-            the clients: with weights by declared population the noise of the total is
-            that of one client, and its signal that of so many users.
+        signal: declared users behind one unit of noise. Where every client adds all of its
+            own that is √(Σ population²) over the clients: with weights by declared population
+            the noise of the total is that of one client, and its signal that of so many
+            users. Where they share it, `population` times √(honest shares / clients).
         private: whether the job's mode gives a guarantee.
+        central: the noise is added to the total: every step is one secure sum at a state
+            that all clients share, so that no client ever sees its own share of it.
     """
 
     n_items: int
@@ -70,6 +73,7 @@ class PublicFacts:
     delta: float
     signal: float
     private: bool
+    central: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,9 +81,11 @@ class NoisyTotal:
     """A total as the server (or a client between local steps) may use it.
 
     Attributes:
-        values: `[rows, width]`, the weighted sum of the clients' noised sums.
+        values: `[rows, width]`, the weighted sum of the clients' noised sums; of a secure sum
+            the plain total.
         noise_std: standard deviation of the noise on each entry, 0 without privacy.
-        population: declared users behind the total, weighted as the values are.
+        population: declared users behind the total, weighted as the values are: of those
+            clients that are in it, and no others.
         sampling_rate: Poisson rate of each user in the sum.
     """
 
@@ -100,7 +106,8 @@ class Step:
             adds the same noise, and calls `advance`; `count`, the same with plain sums,
             because every user must count the same; or `average`, the client itself calls
             `advance` after each of `release.steps` noisy sums on its own, and the server
-            averages what it releases of them by declared population.
+            averages what it releases of them by declared population. In a secure sum there
+            are no weights, and no `average`.
         released: under `average`, the names of the `inputs` that a client returns; empty for
             all. The server keeps every other array as it had it, whatever a client says.
     """

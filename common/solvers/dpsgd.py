@@ -1,12 +1,15 @@
 """Matrix factorisation by differentially private gradient descent, with Opacus.
 
-Round 0 releases popularity. In every other round a client takes `local_steps` noisy steps:
+Round 0 releases popularity. Every other round has noisy steps:
 1. the shoppers of the step refresh their own vectors, u = the ridge solution of implicit ALS
    over their own events (`common.models.fold_in`); u never leaves;
 2. one sample is one user: loss ½ Σ_own w (1 − s)² + ½ α Σ_negatives s², its gradient by the
    item table at fixed u, clipped by Opacus (`common.solvers.dpsgd_opacus`);
 3. a mechanism sums the clipped gradients and adds noise; Opacus' optimiser steps on the total.
-The server averages the clients' tables by declared population (FedAvg).
+Where a client adds all of its own noise it takes `local_steps` of them by itself, and the server
+averages the clients' tables by declared population (FedAvg). Where the noise is added to the
+total, a round is one step on one secure sum at the server's table: a client that went on from
+its own part would train on its own share of the noise alone, which promises too little.
 
 The score of item i for u is u_0 p_i + Σ_k u_k g_i table_ik: column 0 of the embeddings is the
 released popularity p, a bias with a strength of each shopper's own; it is not trained again.
@@ -24,6 +27,7 @@ from pydantic import Field, model_validator
 
 from common.arrays import Floats, Histories, Ints, State
 from common.config import Settings
+from common.errors import Code, PlanError
 from common.models.fold_in import FoldIn, fold_in_users
 from common.models.mf import MatrixFactorisation
 from common.models.ridge import Spectrum
@@ -43,6 +47,8 @@ _BATCH_USERS: Final = 64
 _MOST_STEPS: Final = 10_000
 _WEIGHT_OFFSET: Final = 0.2
 _LARGEST_SEED: Final = 1 << 20
+_LOCAL_STEPS: Final = 2
+"""Where nobody says how many, and there may be several."""
 
 
 class DpSgdSettings(Settings):
@@ -52,14 +58,15 @@ class DpSgdSettings(Settings):
     """Length of the vectors; column 0 is popularity, the others are trained."""
     rounds: int = Field(default=5, gt=0, le=10_000)
     """Rounds of the federation after the popularity round."""
-    local_steps: int = Field(default=2, gt=0, le=10_000)
-    """Noisy steps that a client takes in a round; with `rounds` at most 10,000 in all."""
+    local_steps: int | None = Field(default=None, gt=0, le=10_000)
+    """Noisy steps that a client takes in a round; with `rounds` at most 10,000 in all. Absent:
+    2, or 1 where the noise is added to the total, and then nothing else is possible."""
     sampling_rate: float = Field(default=1.0, gt=0, le=1)
     """Probability with which a user takes part in a step (Poisson)."""
     clip_norm: float = Field(default=0.05, ge=1e-6, le=1e6)
     """Largest norm of one user's gradient; so small that nearly all are clipped to it."""
     optimizer: Literal["sgd", "adam"] = "sgd"
-    """What steps on the noised gradient. Its moments begin anew in each round."""
+    """What steps on the noised gradient. Its moments begin anew in each round of local steps."""
     learning_rate: float = Field(default=3.0, ge=1e-6, le=1e6)
     """`sgd`: a step moves the table by an RMS of this at most; `adam`: of about this."""
     momentum: float = Field(default=0.0, ge=0, le=0.9999)
@@ -83,7 +90,7 @@ class DpSgdSettings(Settings):
 
     @model_validator(mode="after")
     def _bounded(self) -> Self:
-        if self.rounds * self.local_steps > _MOST_STEPS:
+        if self.rounds * (self.local_steps or 1) > _MOST_STEPS:
             raise ValueError(f"rounds times local_steps is more than {_MOST_STEPS}")
         return self
 
@@ -95,6 +102,10 @@ class DpSgd:
         Unit `user`: a contribution depends on one user's events and public state. Negatives
         are one public draw for everybody: a draw per position in the log would move for all
         users behind a removed one.
+
+    Raises:
+        PlanError: `plan-mode`, the noise is added to the total, and settings ask for local
+            steps or sampled users.
     """
 
     Settings = DpSgdSettings
@@ -102,10 +113,19 @@ class DpSgd:
     def __init__(self, settings: DpSgdSettings, facts: PublicFacts) -> None:
         self.settings = settings
         self.facts = facts
+        if facts.central:
+            _check_central(settings)
+
+    @property
+    def local_steps(self) -> int:
+        """Noisy sums in a round."""
+        if self.facts.central:
+            return 1
+        return _LOCAL_STEPS if self.settings.local_steps is None else self.settings.local_steps
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """The popularity round, then rounds of local steps."""
+        """The popularity round, then rounds of local steps, or of one sum each."""
         settings, items = self.settings, self.facts.n_items
         count = ReleaseShape(
             step="dpsgd.popularity", rows=items, width=1, share=settings.popularity_share
@@ -119,12 +139,14 @@ class DpSgd:
                 share=share,
                 clip_norm=settings.clip_norm,
                 sampling_rate=settings.sampling_rate,
-                steps=settings.local_steps,
+                steps=self.local_steps,
                 sampler=settings.sampler,
             )
             for number in range(1, settings.rounds + 1)
         )
         inputs = self._inputs()
+        if self.facts.central:
+            return (Step(count, {}), *(Step(shape, inputs) for shape in rounds))
         return (
             Step(count, {}),
             *(Step(shape, inputs, "average", released=(TABLE,)) for shape in rounds),
@@ -168,15 +190,18 @@ class DpSgd:
     def advance(self, step: int, state: State, total: NoisyTotal) -> State:
         """Keep the popularity, or step on the noised gradient.
 
-        Moments and the number of local steps so far are no inputs: they end with the round.
+        Moments and the number of local steps so far are no inputs: at a client they end with
+        the round. On the server moments stay in the state, and so in its checkpoints.
         """
         if step == 0:
             return {**state, POPULARITY: popularity_from(total)}
         moments = {name: state[name] for name in state if name.startswith(MOMENTS)}
         batch_size = total.sampling_rate * total.population
         table, moments = self._descent().step(state[TABLE], moments, total.values, batch_size)
-        local = np.array([_local_step(state) + 1.0])
-        return {**state, **moments, TABLE: table, LOCAL_STEP: local}
+        after = {**state, **moments, TABLE: table}
+        if not self.facts.central:
+            after[LOCAL_STEP] = np.array([_local_step(state) + 1.0])
+        return after
 
     def finish(self, state: State) -> MatrixFactorisation:
         """The model from the last state."""
@@ -231,9 +256,28 @@ class DpSgd:
         if self.settings.negatives >= items:
             return np.arange(items)
         seed = abs(round(float(state[SEED][0])))
-        time = (step - 1) * self.settings.local_steps + _local_step(state)
+        time = (step - 1) * self.local_steps + _local_step(state)
         rng = np.random.default_rng([seed, time])
         return rng.choice(items, self.settings.negatives, replace=False)
+
+
+def _check_central(settings: DpSgdSettings) -> None:
+    if settings.local_steps not in (None, 1):
+        raise PlanError(
+            Code.PLAN_MODE,
+            f"{settings.local_steps} local steps in mode `distributed`: between secure sums a "
+            "client would train on its own share of the noise alone.",
+            where="local_steps",
+            remedy="Leave it out, and ask for more rounds: each is one sum.",
+        )
+    if settings.sampling_rate < 1:
+        raise PlanError(
+            Code.PLAN_MODE,
+            f"a sampling rate of {settings.sampling_rate:g} in mode `distributed`: a secure sum "
+            "is planned and charged as one over all users.",
+            where="sampling_rate",
+            remedy="Leave it out: 1 is the default.",
+        )
 
 
 def _local_step(state: State) -> int:
