@@ -148,7 +148,8 @@ def _run(
             else with_exact(released, exact),
             warnings=dataset.warnings,
         )
-        lines = [record.model_dump(exclude={"answered", "refused"}) for record in rounds]
+        lists = {"answered", "refused", "sessions"}
+        lines = [record.model_dump(exclude=lists) for record in rounds]
         write_parquet(folder.path / "rounds.parquet", pd.DataFrame(lines))
         report = build_report(
             folder, scenario, dataset, job, measured, ledgers, released, exact, summary
