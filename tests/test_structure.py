@@ -17,11 +17,13 @@ MOST_LINES = 350
 MAKES_NOISE = {"common/privacy/stream.py"}
 MAKES_IDS = {
     "client/ledger_store.py",
+    "common/secure_sum/keys.py",
+    "common/secure_sum/shamir.py",
     "simulations/commands.py",
     "simulations/engine/inprocess.py",
     "simulations/prepare.py",
 }
-"""Where `secrets` draws identifiers and nonces, never noise."""
+"""Where `secrets` draws identifiers, nonces, seeds and the coefficients of shares, never noise."""
 UNPICKLERS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
 LOADERS = {"torch.load", "torch.save", "np.load", "numpy.load", "pd.read_pickle"}
 SEEDERS = re.compile(r"(?:random|manual_seed|np\.random|numpy\.random)\.?(?:\w*seed\w*|set_state)$")

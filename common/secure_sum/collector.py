@@ -1,0 +1,208 @@
+"""The server's half of a secure sum: forward, add up, take the masks off the total."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from common.errors import Code
+from common.privacy.roster import Roster, Terms
+from common.secure_sum import masks, shamir
+from common.secure_sum.keys import PairKey, derive
+from common.secure_sum.masks import Words
+from common.secure_sum.messages import (
+    Agreement,
+    AgreementList,
+    KeyList,
+    KeyOffer,
+    Reveal,
+    SealedShares,
+    ShareList,
+    ShareOffer,
+    SurvivorList,
+)
+from common.secure_sum.party import OWN_MASK, PAIR_MASK
+from common.secure_sum.refusals import refusal, require_enough
+from common.secure_sum.statements import check_agreements, check_offers
+
+__all__ = ["Collector"]
+
+
+@dataclass
+class Collector:
+    """One session, at the server. Methods are called in order, one for each stage.
+
+    A client that deviates ends the session with an error that names it; who is left out of a
+    stage's list simply dropped out.
+
+    Attributes:
+        terms: threshold of the job.
+        context: of the session.
+        roster: if the server has it, signatures are checked here, and not by clients alone.
+    """
+
+    terms: Terms
+    context: str
+    roster: Roster | None = None
+    _offers: dict[str, KeyOffer] = field(default_factory=dict, init=False, repr=False)
+    _deals: dict[str, ShareOffer] = field(default_factory=dict, init=False, repr=False)
+    _added: set[str] = field(default_factory=set, init=False, repr=False)
+    _words: Words | None = field(default=None, init=False, repr=False)
+
+    def key_list(self, offers: Iterable[KeyOffer]) -> KeyList:
+        """All offers, in order of name: the message of stage `shares`.
+
+        Raises:
+            SumError: `sum-threshold`, or `sum-peers`: one name or key twice, or with a roster,
+                one not signed by it.
+        """
+        given = sorted(offers, key=lambda offer: offer.name)
+        if self.roster is not None:
+            check_offers(given, self.roster, self.context)
+        self._offers = {offer.name: offer for offer in given}
+        if len(self._offers) < len(given):
+            raise refusal(Code.SUM_PEERS, "a client offered keys twice.", where="keys")
+        require_enough(len(given), self.terms, where="keys")
+        return KeyList(offers=tuple(given))
+
+    def route(self, deals: Iterable[ShareOffer]) -> dict[str, ShareList]:
+        """What each client that dealt receives, by its name: the messages of stage `masked`.
+
+        Raises:
+            SumError: `sum-threshold`, or `sum-share`: a client did not deal to exactly the
+                others.
+        """
+        for deal in deals:
+            self._check_deal(deal)
+            self._deals[deal.name] = deal
+        require_enough(len(self._deals), self.terms, where="shares")
+        boxes: dict[str, list[SealedShares]] = {name: [] for name in self._deals}
+        for name in sorted(self._deals):
+            for sealed in self._deals[name].shares:
+                if sealed.recipient in boxes:
+                    boxes[sealed.recipient].append(sealed)
+        return {name: ShareList(shares=tuple(box)) for name, box in boxes.items()}
+
+    def add(self, name: str, words: Words) -> None:
+        """Add masked words to the running total, which is all that is kept of them.
+
+        Args:
+            name: who sent them.
+            words: integers modulo 2^32 or 2^64, of the same shape and type from everybody.
+
+        Raises:
+            SumError: `sum-stage`, the client dealt no shares, sent words before, or words of
+                another shape or type than the others.
+        """
+        if name not in self._deals or name in self._added:
+            message = f"{name} dealt no shares, or sent its words before."
+            raise refusal(Code.SUM_STAGE, message, where=name)
+        if self._words is None:
+            self._words = words.copy(order="C")
+        elif words.shape != self._words.shape or words.dtype != self._words.dtype:
+            message = f"{name} sent words of another shape or type than the others."
+            raise refusal(Code.SUM_STAGE, message, where=name)
+        else:
+            np.add(self._words, words, out=self._words)
+        self._added.add(name)
+
+    def survivors(self) -> SurvivorList:
+        """Whose words were added: the message of stage `survivors`.
+
+        Raises:
+            SumError: `sum-threshold`.
+        """
+        require_enough(len(self._added), self.terms, where="masked")
+        return SurvivorList(survivors=tuple(sorted(self._added)))
+
+    def agreements(self, given: Iterable[Agreement]) -> AgreementList:
+        """All signatures, in order of name: the message of stage `reveal`.
+
+        Raises:
+            SumError: `sum-threshold`, or `sum-survivors`: one is not of a survivor, comes
+                twice, or with a roster, is not under this list.
+        """
+        signed = sorted(given, key=lambda agreement: agreement.name)
+        names = [agreement.name for agreement in signed]
+        if len(set(names)) < len(names) or not set(names) <= self._added:
+            message = "somebody signed twice, or is no survivor."
+            raise refusal(Code.SUM_SURVIVORS, message, where="survivors")
+        if self.roster is not None:
+            check_agreements(signed, self.roster, self.context, sorted(self._added))
+        require_enough(len(signed), self.terms, where="survivors")
+        return AgreementList(agreements=tuple(signed))
+
+    def total(self, reveals: Iterable[Reveal]) -> Words:
+        """The sum of the survivors' words modulo 2^k, the masks taken off.
+
+        Raises:
+            SumError: `sum-threshold`; `sum-share`, a client revealed for others than asked, or
+                a secret does not come out as it was announced.
+        """
+        given = {reveal.name: reveal for reveal in reveals}
+        for reveal in given.values():
+            self._check_reveal(reveal)
+        require_enough(len(given), self.terms, where="reveal")
+        if self._words is None:
+            raise refusal(Code.SUM_STAGE, "no words were added.", where="reveal")
+        chosen = [given[name] for name in sorted(given)[: self.terms.threshold]]
+        total, self._words = self._words, None
+        off, on = self._masks_left(chosen)
+        masks.shift(total, on, off)
+        return total
+
+    def _check_deal(self, deal: ShareOffer) -> None:
+        others = [name for name in self._offers if name != deal.name]
+        sent = [(sealed.sender, sealed.recipient) for sealed in deal.shares]
+        known = deal.name in self._offers and deal.name not in self._deals
+        if not known or sent != [(deal.name, other) for other in others]:
+            message = f"{deal.name} did not deal once to each of the others, in order."
+            raise refusal(Code.SUM_SHARE, message, where=deal.name)
+
+    def _check_reveal(self, reveal: Reveal) -> None:
+        dropped = set(self._deals) - self._added
+        asked = reveal.name in self._added
+        if not asked or set(reveal.seeds) != self._added or set(reveal.keys) != dropped:
+            message = f"{reveal.name} did not reveal what it was asked for."
+            raise refusal(Code.SUM_SHARE, message, where=reveal.name)
+
+    def _masks_left(self, reveals: list[Reveal]) -> tuple[list[bytes], list[bytes]]:
+        """Keys of the masks that are still in the total, and of those missing from it."""
+        order = list(self._offers)
+        lagrange = shamir.Lagrange(order.index(reveal.name) + 1 for reveal in reveals)
+        off: list[bytes] = []
+        on: list[bytes] = []
+        for name in sorted(self._added):
+            seed = _rebuilt(lagrange, name, [reveal.seeds[name] for reveal in reveals])
+            if hashlib.sha256(seed).hexdigest() != self._deals[name].seed_digest:
+                raise _bad_secret(name)
+            off.append(derive(seed, OWN_MASK, self.context, (name,)))
+        for name in sorted(set(self._deals) - self._added):
+            secret = _rebuilt(lagrange, name, [reveal.keys[name] for reveal in reveals])
+            for was_added, key in self._pair_masks(name, PairKey.of(secret)):
+                (off if was_added else on).append(key)
+        return off, on
+
+    def _pair_masks(self, dropped: str, masking: PairKey) -> Iterator[tuple[bool, bytes]]:
+        """For each survivor, whether it added its mask with `dropped`, and the mask's key."""
+        if masking.public != self._offers[dropped].masking_key:
+            raise _bad_secret(dropped)
+        for name in sorted(self._added):
+            first, second = sorted((name, dropped))
+            peer_key = self._offers[name].masking_key
+            yield first == name, masking.agree(peer_key, PAIR_MASK, self.context, (first, second))
+
+
+def _rebuilt(lagrange: shamir.Lagrange, name: str, shares: list[str]) -> bytes:
+    try:
+        return lagrange.rebuild([shamir.from_hex(share) for share in shares])
+    except ValueError:
+        raise _bad_secret(name) from None
+
+
+def _bad_secret(name: str) -> Exception:
+    message = f"the shares of a secret of {name} do not put together what it announced."
+    return refusal(Code.SUM_SHARE, message, where=name)
