@@ -47,8 +47,9 @@ _BATCH_USERS: Final = 64
 _MOST_STEPS: Final = 10_000
 _WEIGHT_OFFSET: Final = 0.2
 _LARGEST_SEED: Final = 1 << 20
-_LOCAL_STEPS: Final = 2
-"""Where nobody says how many, and there may be several."""
+_ROUNDS, _LOCAL_STEPS = 5, 2
+_SUMS: Final = _ROUNDS * _LOCAL_STEPS
+"""As many noisy steps are best where the noise is added to the total (on validation events)."""
 
 
 class DpSgdSettings(Settings):
@@ -56,8 +57,9 @@ class DpSgdSettings(Settings):
 
     embedding_dim: int = Field(default=24, gt=1, le=512)
     """Length of the vectors; column 0 is popularity, the others are trained."""
-    rounds: int = Field(default=5, gt=0, le=10_000)
-    """Rounds of the federation after the popularity round."""
+    rounds: int | None = Field(default=None, gt=0, le=10_000)
+    """Rounds of the federation after the popularity round. Absent: 5, or 10 where the noise is
+    added to the total and a round is one step."""
     local_steps: int | None = Field(default=None, gt=0, le=10_000)
     """Noisy steps that a client takes in a round; with `rounds` at most 10,000 in all. Absent:
     2, or 1 where the noise is added to the total, and then nothing else is possible."""
@@ -90,7 +92,7 @@ class DpSgdSettings(Settings):
 
     @model_validator(mode="after")
     def _bounded(self) -> Self:
-        if self.rounds * (self.local_steps or 1) > _MOST_STEPS:
+        if (self.rounds or _ROUNDS) * (self.local_steps or _LOCAL_STEPS) > _MOST_STEPS:
             raise ValueError(f"rounds times local_steps is more than {_MOST_STEPS}")
         return self
 
@@ -117,6 +119,13 @@ class DpSgd:
             _check_central(settings)
 
     @property
+    def rounds(self) -> int:
+        """Rounds after the first."""
+        if self.settings.rounds is not None:
+            return self.settings.rounds
+        return _SUMS if self.facts.central else _ROUNDS
+
+    @property
     def local_steps(self) -> int:
         """Noisy sums in a round."""
         if self.facts.central:
@@ -130,7 +139,7 @@ class DpSgd:
         count = ReleaseShape(
             step="dpsgd.popularity", rows=items, width=1, share=settings.popularity_share
         )
-        share = (1 - settings.popularity_share) / settings.rounds
+        share = (1 - settings.popularity_share) / self.rounds
         rounds = (
             ReleaseShape(
                 step=f"dpsgd.round_{number}",
@@ -142,7 +151,7 @@ class DpSgd:
                 steps=self.local_steps,
                 sampler=settings.sampler,
             )
-            for number in range(1, settings.rounds + 1)
+            for number in range(1, self.rounds + 1)
         )
         inputs = self._inputs()
         if self.facts.central:
