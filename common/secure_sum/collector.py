@@ -11,7 +11,8 @@ import numpy as np
 from common.errors import Code
 from common.privacy.roster import Roster, Terms
 from common.secure_sum import masks, shamir
-from common.secure_sum.keys import PairKey, derive
+from common.secure_sum.dealing import own_mask_key, pair_mask_key
+from common.secure_sum.keys import PairKey
 from common.secure_sum.masks import Words
 from common.secure_sum.messages import (
     Agreement,
@@ -24,7 +25,6 @@ from common.secure_sum.messages import (
     ShareOffer,
     SurvivorList,
 )
-from common.secure_sum.party import OWN_MASK, PAIR_MASK
 from common.secure_sum.refusals import refusal, require_enough
 from common.secure_sum.statements import check_agreements, check_offers
 
@@ -179,7 +179,7 @@ class Collector:
             seed = _rebuilt(lagrange, name, [reveal.seeds[name] for reveal in reveals])
             if hashlib.sha256(seed).hexdigest() != self._deals[name].seed_digest:
                 raise _bad_secret(name)
-            off.append(derive(seed, OWN_MASK, self.context, (name,)))
+            off.append(own_mask_key(seed, self.context, name))
         for name in sorted(set(self._deals) - self._added):
             secret = _rebuilt(lagrange, name, [reveal.keys[name] for reveal in reveals])
             for was_added, key in self._pair_masks(name, PairKey.of(secret)):
@@ -191,9 +191,9 @@ class Collector:
         if masking.public != self._offers[dropped].masking_key:
             raise _bad_secret(dropped)
         for name in sorted(self._added):
-            first, second = sorted((name, dropped))
             peer_key = self._offers[name].masking_key
-            yield first == name, masking.agree(peer_key, PAIR_MASK, self.context, (first, second))
+            dropped_adds, key = pair_mask_key(masking, self.context, dropped, name, peer_key)
+            yield not dropped_adds, key
 
 
 def _rebuilt(lagrange: shamir.Lagrange, name: str, shares: list[str]) -> bytes:

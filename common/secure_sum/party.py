@@ -7,22 +7,27 @@ on disk before the message leaves, and answers a stage once.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import Final
 
 from common.errors import Code
 from common.privacy.roster import Roster, Terms
 from common.privacy.signing import SigningKey
 from common.secure_sum import shamir
-from common.secure_sum.keys import PairKey, derive, fresh_seed, open_sealed, seal
+from common.secure_sum.dealing import (
+    SharePair,
+    open_shares,
+    own_mask_key,
+    pair_mask_key,
+    seal_shares,
+)
+from common.secure_sum.keys import PairKey, fresh_seed
 from common.secure_sum.messages import (
     Agreement,
     AgreementList,
     KeyList,
     KeyOffer,
     Reveal,
-    SealedShares,
     ShareList,
     ShareOffer,
     SurvivorList,
@@ -36,12 +41,7 @@ from common.secure_sum.statements import (
 )
 from common.secure_sum.states import Agreed, Dealt, Masking, Offered
 
-__all__ = ["OWN_MASK", "PAIR_MASK", "Party"]
-
-OWN_MASK: Final = "own mask"
-PAIR_MASK: Final = "pair mask"
-_SEAL: Final = "seal"
-_SHARE_BYTES: Final = 33
+__all__ = ["Party"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Party:
         Against a server that says anything, together with up to `terms.colluders` clients:
         unless this client answers a stage twice, nobody learns more of its words than one sum
         with those of at least `terms.threshold` - `terms.colluders` - 1 other honest clients,
-        all of whom signed the list of whom the sum is made (Bonawitz et al. 2017, theorem 6.5).
+        all of whom signed the list of whom the sum is made (Bonawitz et al. 2017, section 6.2).
         It never gives shares of both secrets of one peer.
     """
 
@@ -104,24 +104,21 @@ class Party:
         """
         self._check_context(offered)
         self._check_peers(offered, peers)
-        seed, places = fresh_seed(), range(1, len(peers.offers) + 1)
-        seed_shares = shamir.deal(seed, self.terms.threshold, places)
-        key_shares = shamir.deal(bytes.fromhex(offered.masking), self.terms.threshold, places)
-        pairs = list(
-            zip(map(shamir.to_hex, seed_shares), map(shamir.to_hex, key_shares), strict=True)
+        seed, sharing = fresh_seed(), PairKey.of(bytes.fromhex(offered.sharing))
+        seed_shares = self._shares_of(seed, peers)
+        key_shares = self._shares_of(bytes.fromhex(offered.masking), peers)
+        pairs = list(zip(seed_shares, key_shares, strict=True))
+        sealed = seal_shares(
+            sharing, self.context, self.name, zip(peers.offers, pairs, strict=True)
         )
-        own = [offer.name for offer in peers.offers].index(self.name)
-        offer = ShareOffer(
-            name=self.name,
-            seed_digest=hashlib.sha256(seed).hexdigest(),
-            shares=tuple(self._sealed(offered, peers, pairs)),
-        )
-        return offer, Dealt(
+        own = pairs[[peer.name for peer in peers.offers].index(self.name)]
+        digest = hashlib.sha256(seed).hexdigest()
+        return ShareOffer(name=self.name, seed_digest=digest, shares=tuple(sealed)), Dealt(
             context=self.context,
             peers=peers,
             seed=seed.hex(),
-            seed_share=pairs[own][0],
-            key_share=pairs[own][1],
+            seed_share=own[0],
+            key_share=own[1],
         )
 
     def open(self, offered: Offered, dealt: Dealt, shares: ShareList) -> Masking:
@@ -133,18 +130,14 @@ class Party:
         """
         self._check_context(offered, dealt)
         self._check_senders(dealt, shares)
-        opened = {
-            self.name: (dealt.seed_share, dealt.key_share),
-            **self._opened(offered, dealt, shares),
-        }
-        opened = dict(sorted(opened.items()))
-        adds, subtracts = self._mask_keys(offered, dealt, set(opened))
+        opened = self._opened(offered, dealt, shares)
+        keys = list(self._mask_keys(offered, dealt, opened))
         return Masking(
             context=self.context,
             seeds={name: seed for name, (seed, _) in opened.items()},
             keys={name: key for name, (_, key) in opened.items()},
-            adds=tuple(adds),
-            subtracts=tuple(subtracts),
+            adds=tuple(key for adds, key in keys if adds),
+            subtracts=tuple(key for adds, key in keys if not adds),
         )
 
     def agree(self, masking: Masking, survivors: SurvivorList) -> tuple[Agreement, Agreed]:
@@ -202,59 +195,31 @@ class Party:
             raise refusal(Code.SUM_PEERS, message, where="shares")
         require_enough(len(senders) + 1, self.terms, where="shares")
 
-    def _sealed(
-        self, offered: Offered, peers: KeyList, pairs: list[tuple[str, str]]
-    ) -> Iterator[SealedShares]:
-        """Seed share, then key share, for everybody else."""
-        sharing = PairKey.of(bytes.fromhex(offered.sharing))
-        for offer, (seed_share, key_share) in zip(peers.offers, pairs, strict=True):
-            if offer.name != self.name:
-                names = (self.name, offer.name)
-                key = sharing.agree(offer.sharing_key, _SEAL, self.context, names)
-                sealed = seal(
-                    key, bytes.fromhex(seed_share + key_share), _about(self.context, names)
-                )
-                yield SealedShares(sender=self.name, recipient=offer.name, sealed=sealed)
+    def _shares_of(self, secret: bytes, peers: KeyList) -> list[str]:
+        """One share for each peer; places are positions on the list, from 1."""
+        places = range(1, len(peers.offers) + 1)
+        return [shamir.to_hex(share) for share in shamir.deal(secret, self.terms.threshold, places)]
 
-    def _opened(
-        self, offered: Offered, dealt: Dealt, shares: ShareList
-    ) -> dict[str, tuple[str, str]]:
-        sharing = PairKey.of(bytes.fromhex(offered.sharing))
+    def _opened(self, offered: Offered, dealt: Dealt, shares: ShareList) -> dict[str, SharePair]:
+        """What everybody dealt to this client, itself among them, in order of name."""
         keys = {offer.name: offer.sharing_key for offer in dealt.peers.offers}
-        return {
-            sealed.sender: self._open_one(sharing, keys[sealed.sender], sealed)
-            for sealed in shares.shares
-        }
-
-    def _open_one(self, sharing: PairKey, peer_key: str, sealed: SealedShares) -> tuple[str, str]:
-        names = (sealed.sender, self.name)
-        key = sharing.agree(peer_key, _SEAL, self.context, names)
-        text = open_sealed(key, sealed.sealed, _about(self.context, names))
-        if sealed.recipient != self.name or text is None or len(text) != 2 * _SHARE_BYTES:
-            message = f"the shares from {sealed.sender} are not for {self.name}, or were changed."
-            raise refusal(Code.SUM_SHARE, message, where="shares")
-        return text[:_SHARE_BYTES].hex(), text[_SHARE_BYTES:].hex()
+        sharing = PairKey.of(bytes.fromhex(offered.sharing))
+        opened = dict(open_shares(sharing, self.context, self.name, keys, shares.shares))
+        opened[self.name] = (dealt.seed_share, dealt.key_share)
+        return dict(sorted(opened.items()))
 
     def _mask_keys(
-        self, offered: Offered, dealt: Dealt, dealers: set[str]
-    ) -> tuple[list[str], list[str]]:
-        """Keys of the masks to add and to subtract."""
+        self, offered: Offered, dealt: Dealt, dealers: Collection[str]
+    ) -> Iterator[tuple[bool, str]]:
+        """Whether to add a mask, and its key: the own one, then one with everybody else."""
+        yield True, own_mask_key(bytes.fromhex(dealt.seed), self.context, self.name).hex()
         masking = PairKey.of(bytes.fromhex(offered.masking))
-        own = derive(bytes.fromhex(dealt.seed), OWN_MASK, self.context, (self.name,))
-        adds = [own.hex()]
-        subtracts: list[str] = []
-        for offer in dealt.peers.offers:
-            if offer.name == self.name or offer.name not in dealers:
-                continue
-            first, second = sorted((self.name, offer.name))
-            key = masking.agree(offer.masking_key, PAIR_MASK, self.context, (first, second))
-            (adds if first == self.name else subtracts).append(key.hex())
-        return adds, subtracts
-
-
-def _about(context: str, names: tuple[str, str]) -> str:
-    """What a seal is bound to: session, sender, recipient."""
-    return " ".join((context, *names))
+        for peer in dealt.peers.offers:
+            if peer.name in dealers and peer.name != self.name:
+                adds, key = pair_mask_key(
+                    masking, self.context, self.name, peer.name, peer.masking_key
+                )
+                yield adds, key.hex()
 
 
 def _bad_list(message: str) -> Exception:
