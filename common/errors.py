@@ -103,6 +103,8 @@ class Code(StrEnum):
     SUM_SESSION = "sum-session"
     SUM_SURVIVORS = "sum-survivors"
     SUM_SHARE = "sum-share"
+    POLICY_BUNDLE = "policy-bundle"
+    FLOWER_VERSION = "flower-version"
 
 
 class HushRecError(Exception):

@@ -6,9 +6,9 @@ computed. A server can ask for less, never for more.
 
 from __future__ import annotations
 
-from typing import Literal, Self, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from common.config import Settings
 from common.errors import PlanError, PolicyError
@@ -17,9 +17,11 @@ from common.privacy.plan import Mode, Unit
 from common.privacy.roster import ClientName, Roster
 from common.privacy.signing import PublicKey
 
-__all__ = ["Period", "Policy", "Serving"]
+__all__ = ["Period", "Policy", "Serving", "Sha256"]
 
 Serving: TypeAlias = Literal["joint", "shop"]
+Sha256: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+"""A SHA-256 in hexadecimal."""
 
 
 class Period(Settings):
@@ -68,6 +70,9 @@ class Policy(Settings):
     exchanged by a way that does not pass through the server."""
     colluders: int = Field(default=1, ge=1, le=1_000_000)
     """Fewest clients whose collusion with the server a secure sum must withstand (c)."""
+    bundles: tuple[Sha256, ...] = ()
+    """SHA-256 of the app bundles whose runs a deployed node takes part in; empty: of none.
+    Their code never runs, listed or not."""
     max_message_bytes: int = Field(default=1 << 30, gt=0)
     """Largest message that is looked at."""
     serving: Serving = "joint"
