@@ -171,6 +171,30 @@ class LedgerReader:
         head.check(self._public)
         return StoredRelease(request_hash, head, payload)
 
+    def newest_session(self, job_id: str, step: int) -> int:
+        """The last session of a step of which words were released, -1 if there is none."""
+        query = "SELECT coalesce(max(session), -1) FROM release WHERE job_id = ? AND step = ?"
+        with guarded(self._path):
+            return int(self._connection.execute(query, (job_id, step)).fetchone()[0])
+
+    def agreed(self, key: Key) -> tuple[str, ...] | None:
+        """The list of survivors that was agreed to for a secure sum, None if none was.
+
+        Raises:
+            LedgerError: `ledger-broken`, a row that might say so cannot be read or was edited.
+        """
+        job = self.job(key.job_id)
+        query = "SELECT seq, row FROM ledger WHERE kind = 'agree' AND seq > ? ORDER BY seq DESC"
+        with guarded(self._path):
+            found = self._connection.execute(query, (-1 if job is None else job.seq,)).fetchall()
+        for row in (self._plain(*one) for one in found):
+            if not row.intact:
+                raise broken_file(f"row {row.seq} was edited", self._path)
+            named = [row.body.get(name) for name in ("job_id", "step", "session")]
+            if named == [key.job_id, key.step, key.session]:
+                return tuple(row.body["survivors"])
+        return None
+
     def transaction(self) -> AbstractContextManager[None]:
         """Look and write with nobody in between; durable when it ends, or leaves no trace.
 

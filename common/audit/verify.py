@@ -38,6 +38,7 @@ What: TypeAlias = Literal[
     "time-backwards",
     "halted",
     "unreserved",
+    "agreed-twice",
     "signature",
     "receipt",
     "rolled-back",

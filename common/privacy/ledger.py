@@ -47,14 +47,14 @@ __all__ = [
 ]
 
 
-ANSWERS: Final = frozenset({"admit", "reserve", "spend"})
+ANSWERS: Final = frozenset({"admit", "reserve", "spend", "agree"})
 """Kinds that a ledger which was rolled back takes no more."""
 RESTORE: Final = (
     "Restore a backup only if it has the last head that any server or officer holds;"
     " otherwise count the budget as spent."
 )
 """What to do with a ledger that is broken: an older one counts too little."""
-What: TypeAlias = Literal["opening", "time-backwards", "halted", "unreserved"]
+What: TypeAlias = Literal["opening", "time-backwards", "halted", "unreserved", "agreed-twice"]
 
 
 class Problem(NamedTuple):
@@ -74,6 +74,7 @@ class Meaning:
     def __init__(self) -> None:
         self.time = ""
         self._reserved: set[int] = set()
+        self._agreed: dict[str, object] = {}
         self._halted = False
 
     def add(self, row: Row | PlainRow) -> Problem | None:
@@ -91,12 +92,21 @@ class Meaning:
             self._halted = True
         elif row.kind == "spend":
             return self._spend(row.body.get("reservation"))
+        elif row.kind == "agree":
+            return self._agree(row.body)
         return None
 
     def _spend(self, reservation: object) -> Problem | None:
         if not isinstance(reservation, int) or reservation not in self._reserved:
             return Problem("unreserved", "spends what was never reserved, or spends it twice")
         self._reserved.remove(reservation)
+        return None
+
+    def _agree(self, body: Mapping[str, object]) -> Problem | None:
+        session = repr([body.get(name) for name in ("job_id", "step", "session")])
+        survivors = body.get("survivors")
+        if self._agreed.setdefault(session, survivors) != survivors:
+            return Problem("agreed-twice", "agrees to a second list of survivors for one sum")
         return None
 
 

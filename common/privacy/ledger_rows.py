@@ -11,6 +11,8 @@ spend     reservation (its seq), release_sha256: the bytes exist and may be sent
 refuse    job_id, step, code, detail (its first 500 characters): asked for and not given;
           `would_be` says what it would have cost, where a budget refused
 close     job_id: the owner ended a job; what it had not reserved is no longer held for it
+agree     job_id, step, session, survivors (names, in order): whose words are in the total of a
+          secure sum; written before the signature under the list leaves, one list for a session
 halt      seq, hash, server: somebody showed a later head of this ledger, or another one; a
           ledger that was rolled back answers nothing more
 """
@@ -40,7 +42,7 @@ __all__ = [
     "row_text",
 ]
 
-Kind: TypeAlias = Literal["open", "admit", "reserve", "spend", "refuse", "close", "halt"]
+Kind: TypeAlias = Literal["open", "admit", "reserve", "spend", "refuse", "close", "halt", "agree"]
 KINDS: Final = frozenset(get_args(Kind))
 BEFORE_ALL: Final = "0" * 64
 """What the first row carries as the hash of the row before it."""

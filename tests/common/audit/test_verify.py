@@ -343,6 +343,10 @@ def test_rows_that_cannot_follow_are_named(tmp_path: Path) -> None:
     assert semantic(tmp_path, ("spend", {"reservation": []}, late)) == (9, "unreserved")
     assert semantic(tmp_path, ("refuse", {}, TIMES[0])) == (9, "time-backwards")
     assert semantic(tmp_path, ("open", {}, late)) == (9, "opening")
+    agree = {"job_id": "j", "step": 0, "session": 1}
+    first = ("agree", {**agree, "survivors": ["a", "b"]}, late)
+    other = ("agree", {**agree, "survivors": ["a"]}, late)
+    assert semantic(tmp_path, first, other) == (10, "agreed-twice")
     halted = ("halt", {"seq": 99, "hash": "00", "server": "s"}, late)
     assert semantic(tmp_path, halted, ("reserve", {}, late)) == (10, "halted")
 

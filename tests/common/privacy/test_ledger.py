@@ -126,12 +126,29 @@ def test_time_that_goes_back_is_named_and_never_written():
     assert broken_at([*rows, forged]) == 6
 
 
+def agree(*survivors, **session):
+    return {"job_id": "j", "step": 0, "session": 0, "survivors": [*survivors], **session}
+
+
+def test_agreeing_to_two_lists_for_one_sum_is_named():
+    rows = ledger()
+    rows.append(next_row(rows[-1], "agree", agree("a", "b"), TIME))
+    for other in ({"job_id": "k"}, {"step": 1}, {"session": 1}):
+        rows.append(next_row(rows[-1], "agree", agree("a", "c", **other), TIME))
+    rows.append(next_row(rows[-1], "agree", agree("a", "b"), TIME))
+    verify(rows)
+    assert broken_at([*rows, next_row(rows[-1], "agree", agree("a", "c"), TIME)]) == len(rows)
+    for body in ({}, {"job_id": [], "survivors": 1}):  # what a file can hold
+        rows.append(next_row(rows[-1], "agree", body, TIME))
+    verify(rows)
+
+
 @pytest.mark.parametrize("kind", sorted(KINDS - {"open"}))
 def test_after_a_halt_nothing_is_answered(kind):
     rows = ledger()
     rows.append(next_row(rows[-1], "halt", {"seq": 9, "hash": "00", "server": "s"}, TIME))
     rows.append(next_row(rows[-1], kind, {"reservation": 4}, TIME))
-    if kind in {"admit", "reserve", "spend"}:
+    if kind in {"admit", "reserve", "spend", "agree"}:
         assert broken_at(rows) == 7
     else:
         verify(rows)
