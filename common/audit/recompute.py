@@ -25,7 +25,7 @@ from scipy.optimize import brentq
 from scipy.special import log_ndtr
 
 from common.privacy.accounting import epsilon as pld_epsilon
-from common.privacy.events import Event, GaussianSumEvent
+from common.privacy.events import Event, NoisySumEvent
 
 __all__ = ["CLOSED", "PLD", "PRV", "Recomputed", "nothing_promised", "recompute", "tolerance"]
 
@@ -101,7 +101,7 @@ def nothing_promised(delta: float, sums: int = 0) -> Recomputed:
 
 @lru_cache(maxsize=256)
 def _recompute(events: tuple[Event, ...], delta: float) -> Recomputed:
-    gaussians = [event for event in events if isinstance(event, GaussianSumEvent)]
+    gaussians = [event for event in events if isinstance(event, NoisySumEvent)]
     sums = sum(event.steps for event in events)
     if not events:
         return Recomputed(delta, 0, 0.0, 0.0, 0.0)
@@ -124,7 +124,7 @@ def _recompute(events: tuple[Event, ...], delta: float) -> Recomputed:
     )
 
 
-def _history(events: Sequence[GaussianSumEvent], precision: float) -> _History:
+def _history(events: Sequence[NoisySumEvent], precision: float) -> _History:
     """σ, rate and number of sums; the unsampled ones together are one Gaussian."""
     sampled: Counter[tuple[float, float]] = Counter()
     for event in events:

@@ -14,8 +14,14 @@ from dp_accounting import dp_event
 from dp_accounting.pld import privacy_loss_distribution as pld
 from dp_accounting.rdp import rdp_privacy_accountant as rdp
 
-from common.privacy.events import Event, GaussianSumEvent, NoPrivacyEvent
+from common.privacy.events import (
+    DistributedDiscreteGaussianEvent,
+    Event,
+    NoisySumEvent,
+    NoPrivacyEvent,
+)
 from common.privacy.plan import Mode, Unit
+from common.privacy.roster import Terms
 
 __all__ = [
     "ACCOUNTANT",
@@ -23,6 +29,7 @@ __all__ = [
     "Guarantee",
     "beyond_measure",
     "epsilon",
+    "for_shops",
     "rdp_epsilon",
     "rounded_up",
     "slack",
@@ -51,6 +58,8 @@ class Guarantee:
         reproducible_noise: the noise came from a seed, so nothing is protected.
         as_if_fixed: more was released than one plan fixed in advance: several plans, or a
             step twice. The accountant adds up as if all had been fixed before the first.
+        terms: of secure sums, in mode `distributed`; of several the ones with the fewest
+            colluders, since it holds against no more than those.
     """
 
     epsilon: float
@@ -61,6 +70,7 @@ class Guarantee:
     accountant: str = ACCOUNTANT
     reproducible_noise: bool = False
     as_if_fixed: bool = False
+    terms: Terms | None = None
 
     @property
     def holds(self) -> bool:
@@ -73,7 +83,19 @@ class Guarantee:
         label = ", as if all plans had been fixed in advance" if self.as_if_fixed else ""
         return (
             f"ε = {rounded_up(self.epsilon, 3):g} at δ = {self.delta:.3g}, unit {self.unit} "
-            f"({self.neighbouring}), mode {self.mode}, by {self.accountant}{label}"
+            f"({self.neighbouring}), mode {self.mode}{self._against}, by {self.accountant}{label}"
+        )
+
+    @property
+    def _against(self) -> str:
+        """Whom it holds against, where that is not everybody."""
+        if self.terms is None:
+            return ""
+        t, n, c = self.terms.threshold, self.terms.clients, self.terms.colluders
+        clients = "client" if c == 1 else "clients"
+        return (
+            f" (against the server and up to {c} colluding {clients}, "
+            f"at least {t} of {n} in every sum)"
         )
 
 
@@ -96,9 +118,25 @@ def epsilon(events: Iterable[Event], delta: float) -> float:
         return 0.0
     if any(isinstance(event, NoPrivacyEvent) for event in listed) or beyond_measure(listed):
         return math.inf
-    gaussians = [event for event in listed if isinstance(event, GaussianSumEvent)]
+    gaussians = [event for event in listed if isinstance(event, NoisySumEvent)]
     distance = math.fsum(event.total_variation for event in gaussians)
     return _with_slack(_compose(gaussians), delta, distance)
+
+
+def for_shops(events: Iterable[Event], shops: int) -> list[Event]:
+    """What to account for, for a person who is a user of `shops` clients that release alike.
+
+    Releases of single clients compose: so many times the sums. A secure sum is one release
+    to which each of the clients adds: the person moves it by up to `shops` clips, so that the
+    guarantee is that of so many times the sensitivity. For accounting; never for a ledger.
+    """
+    return [_for_shops(event, shops) for event in events]
+
+
+def _for_shops(event: Event, shops: int) -> Event:
+    if isinstance(event, DistributedDiscreteGaussianEvent):
+        return event.model_copy(update={"clip_grid": event.clip_grid * shops})
+    return event.model_copy(update={"steps": event.steps * shops})
 
 
 def beyond_measure(events: Iterable[Event]) -> bool:
@@ -114,7 +152,7 @@ def beyond_measure(events: Iterable[Event]) -> bool:
 
 
 def _magnitude(event: Event) -> float:
-    if not isinstance(event, GaussianSumEvent):
+    if not isinstance(event, NoisySumEvent):
         return 0.0
     event.total_variation  # noqa: B018 - raises OverflowError where values cannot be counted
     one = event.noise_multiplier**-2
@@ -130,7 +168,7 @@ def slack(event_distance: float, at_epsilon: float) -> float:
     return (1.0 + math.exp(min(at_epsilon, 700.0))) * event_distance
 
 
-def rdp_epsilon(events: Iterable[GaussianSumEvent], delta: float) -> float:
+def rdp_epsilon(events: Iterable[NoisySumEvent], delta: float) -> float:
     """ε by Rényi differential privacy, without the samplers' slack; for cross-checks."""
     accountant = rdp.RdpAccountant()
     for event in events:
@@ -157,7 +195,7 @@ def _with_slack(distribution: Any, delta: float, distance: float) -> float:
     return math.inf
 
 
-def _compose(events: Sequence[GaussianSumEvent]) -> Any:
+def _compose(events: Sequence[NoisySumEvent]) -> Any:
     """The privacy-loss distribution of all events.
 
     Unsampled Gaussians compose to one Gaussian with μ² = Σ steps/σ² exactly, so they are

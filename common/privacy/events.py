@@ -2,10 +2,14 @@
 
 The vocabulary is append-only: a kind is never removed and never given another meaning.
 
-kind            what it says
-gaussian-sum    `steps` Poisson-sampled sums with integer noise of σ `sigma_grid` on vectors
-                of norm at most `clip_grid`, for one user added or removed
-no-privacy      something left without a mechanism: no finite ε covers it
+kind                            what it says
+gaussian-sum                    `steps` Poisson-sampled sums with integer noise of σ
+                                `sigma_grid` on vectors of norm at most `clip_grid`, for one
+                                user added or removed
+distributed-discrete-gaussian   one secure sum of vectors of norm at most `clip_grid`, in
+                                whose total `threshold - colluders` clients, unknown to the
+                                server and the colluders, each have a share of the noise
+no-privacy                      something left without a mechanism: no finite ε covers it
 """
 
 from __future__ import annotations
@@ -14,17 +18,29 @@ import functools
 import math
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from common.config import Settings
 from common.errors import Code, LedgerError, PlanError
 from common.privacy.grid import LARGEST_CLIP_GRID
-from common.privacy.plan import Release, Sampler
+from common.privacy.plan import NoiseShares, Release, Sampler, check_terms
 from common.privacy.samplers import grid_sigma, make_sampler
+from common.privacy.samplers.base import LARGEST_SIGMA_GRID
+from common.privacy.samplers.shares import SMALLEST_SHARE_VARIANCE, shares_total_variation
+from common.privacy.words import size
 
-__all__ = ["Event", "GaussianSumEvent", "NoPrivacyEvent", "event_of", "read_event", "snap"]
+__all__ = [
+    "DistributedDiscreteGaussianEvent",
+    "Event",
+    "GaussianSumEvent",
+    "NoPrivacyEvent",
+    "NoisySumEvent",
+    "event_of",
+    "read_event",
+    "snap",
+]
 
 
 class GaussianSumEvent(Settings):
@@ -62,6 +78,71 @@ class GaussianSumEvent(Settings):
         return make_sampler(self.sampler, self.sigma_grid).total_variation(self.draws)
 
 
+class DistributedDiscreteGaussianEvent(Settings):
+    """One secure sum of integer contributions, the noise of which clients share.
+
+    Guarantee:
+        Against the server and `colluders` clients together, who may do as they like and see
+        every total: in each one at least `honest` clients have a share of the noise that they
+        do not know (2t > n + c, and survivors' lists agreed by t signatures). The event is
+        one Gaussian sum with σ over sensitivity of `noise_multiplier`, up to
+        `total_variation` (Kairouz, Liu, Steinke 2021; docs/privacy/shared-noise.md).
+    """
+
+    kind: Literal["distributed-discrete-gaussian"] = "distributed-discrete-gaussian"
+    clients: int = Field(gt=0, le=1_000_000)
+    """n: clients on the roster."""
+    threshold: int = Field(gt=0)
+    """t: fewest clients of which a total is made."""
+    colluders: int = Field(gt=0)
+    """c: clients whose shares of the noise the server may know."""
+    share_variance: int = Field(ge=SMALLEST_SHARE_VARIANCE, le=LARGEST_SIGMA_GRID**2)
+    """Variance parameter of the discrete Gaussian that each client adds, grid units²."""
+    clip_grid: int = Field(gt=0, le=LARGEST_CLIP_GRID)
+    """Largest norm of one user's contribution in grid units, after rounding."""
+    word_bits: Literal[32, 64]
+    """k: the total is known modulo 2^k."""
+    rows: int = Field(gt=0)
+    """Rows of the sum."""
+    width: int = Field(gt=0)
+    """Columns of the sum."""
+
+    @model_validator(mode="after")
+    def _safe(self) -> Self:
+        check_terms(self.clients, self.threshold, self.colluders)
+        return self
+
+    @property
+    def honest(self) -> int:
+        """Honest shares of noise in every total, h = t - c."""
+        return self.threshold - self.colluders
+
+    @property
+    def noise_multiplier(self) -> float:
+        """σ of `honest` shares over clip norm, rounded down."""
+        return _root(self.honest * self.share_variance, self.clip_grid)
+
+    @property
+    def sampling_rate(self) -> float:
+        """Everybody takes part: who was left out would be known."""
+        return 1.0
+
+    @property
+    def steps(self) -> int:
+        """Number of sums."""
+        return 1
+
+    @property
+    def draws(self) -> int:
+        """Noise values in the sum."""
+        return self.rows * self.width
+
+    @property
+    def total_variation(self) -> float:
+        """Bound on the distance of all noise to rounded Gaussians."""
+        return shares_total_variation(self.share_variance, self.honest, self.draws)
+
+
 class NoPrivacyEvent(Settings):
     """A release without a mechanism (mode `none`)."""
 
@@ -74,7 +155,9 @@ class NoPrivacyEvent(Settings):
     """Number of sums."""
 
 
-Event: TypeAlias = GaussianSumEvent | NoPrivacyEvent
+NoisySumEvent: TypeAlias = GaussianSumEvent | DistributedDiscreteGaussianEvent
+"""Priced by noise multiplier, sampling rate, steps and distance, whoever adds the noise."""
+Event: TypeAlias = NoisySumEvent | NoPrivacyEvent
 _ADAPTER: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])
 
 
@@ -103,6 +186,8 @@ def event_of(release: Release) -> Event:
     """
     if release.noise_multiplier == 0:
         return NoPrivacyEvent(rows=release.rows, width=release.width, steps=release.steps)
+    if release.shares is not None:
+        return _shared(release, release.shares)
     sigma, clip = _grid(release.sampler, release.noise_multiplier, release.step)
     return GaussianSumEvent(
         sampler=release.sampler,
@@ -122,16 +207,46 @@ def snap(sampler: Sampler, noise_multiplier: float, step: str) -> float:
     return exact if Fraction(exact) * clip <= sigma else math.nextafter(exact, 0.0)
 
 
+def _shared(release: Release, shares: NoiseShares) -> DistributedDiscreteGaussianEvent:
+    try:
+        variance, clip = size(shares, release.noise_multiplier)
+    except ValueError as error:
+        raise _no_grid(error, release.step) from None
+    return DistributedDiscreteGaussianEvent(
+        clients=shares.clients,
+        threshold=shares.threshold,
+        colluders=shares.colluders,
+        share_variance=variance,
+        clip_grid=clip,
+        word_bits=shares.word_bits,
+        rows=release.rows,
+        width=release.width,
+    )
+
+
+@functools.lru_cache(maxsize=1 << 10)
+def _root(variance: int, clip_grid: int) -> float:
+    """The largest float not above the square root of `variance`, over `clip_grid`."""
+    found = math.sqrt(variance) / clip_grid
+    while (Fraction(found) * clip_grid) ** 2 > variance:
+        found = math.nextafter(found, 0.0)
+    return found
+
+
 def _grid(sampler: Sampler, noise_multiplier: float, step: str) -> tuple[int, int]:
     try:
         return _known_grid(sampler, noise_multiplier)
     except ValueError as error:
-        raise PlanError(
-            Code.PLAN_UNREACHABLE,
-            f"{error}.",
-            where=f"release {step!r}",
-            remedy="Choose another ε, or other shares of it.",
-        ) from None
+        raise _no_grid(error, step) from None
+
+
+def _no_grid(error: ValueError, step: str) -> PlanError:
+    return PlanError(
+        Code.PLAN_UNREACHABLE,
+        f"{error}.",
+        where=f"release {step!r}",
+        remedy="Choose another ε, or other shares of it.",
+    )
 
 
 @functools.lru_cache(maxsize=1 << 10)

@@ -24,7 +24,7 @@ from pydantic import Field
 
 from common.config import Settings
 from common.errors import Code, LedgerError, PlanError
-from common.privacy.events import Event, GaussianSumEvent
+from common.privacy.events import Event, NoisySumEvent
 from common.privacy.gdp import gaussian_epsilon, gaussian_mu
 from common.privacy.renyi import epsilon_beyond_rdp, sampled_gaussian_rdp
 from common.privacy.samplers.base import LARGEST_SIGMA_GRID, grid_sigma, make_sampler
@@ -135,7 +135,7 @@ class Filter(ABC):
 
     def cost(self, event: Event) -> Cost:
         """What one event takes; infinite without a mechanism."""
-        if not isinstance(event, GaussianSumEvent):
+        if not isinstance(event, NoisySumEvent):
             return Cost(math.inf, 0.0)
         try:
             return Cost(event.steps * self._divergence(event), event.total_variation)
@@ -161,7 +161,7 @@ class Filter(ABC):
         return found if fits else math.inf
 
     @abstractmethod
-    def _divergence(self, event: GaussianSumEvent) -> float:
+    def _divergence(self, event: NoisySumEvent) -> float:
         """Of one of the event's sums."""
 
     @abstractmethod
@@ -189,7 +189,7 @@ class GdpFilter(Filter):
         """Which filter, in words."""
         return "GDP filter"
 
-    def _divergence(self, event: GaussianSumEvent) -> float:
+    def _divergence(self, event: NoisySumEvent) -> float:
         return 1 / event.noise_multiplier**2
 
     def _bound(self, delta: float) -> float:
@@ -217,7 +217,7 @@ class RenyiFilter(Filter):
         """Which filter, in words."""
         return f"Rényi filter of order {self.order}"
 
-    def _divergence(self, event: GaussianSumEvent) -> float:
+    def _divergence(self, event: NoisySumEvent) -> float:
         return sampled_gaussian_rdp(event.noise_multiplier, event.sampling_rate, self.order)
 
     def _bound(self, delta: float) -> float:

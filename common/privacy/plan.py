@@ -7,8 +7,19 @@ from typing import Literal, Self, TypeAlias
 from pydantic import Field, model_validator
 
 from common.config import Settings
+from common.errors import PolicyError
+from common.privacy.roster import Terms
 
-__all__ = ["Mode", "NoiseShares", "PrivacyPlan", "Release", "ReleaseShape", "Sampler", "Unit"]
+__all__ = [
+    "Mode",
+    "NoiseShares",
+    "PrivacyPlan",
+    "Release",
+    "ReleaseShape",
+    "Sampler",
+    "Unit",
+    "check_terms",
+]
 
 Unit: TypeAlias = Literal["user", "interaction"]
 Mode: TypeAlias = Literal["local", "distributed", "none"]
@@ -33,7 +44,8 @@ class ReleaseShape(Settings):
     steps: int = Field(default=1, gt=0)
     """Noisy sums inside the release (local steps of a gradient solver)."""
     sampler: Sampler = "exact"
-    """`exact` discrete Gaussian, or `fast` for tens of millions of draws."""
+    """`exact` discrete Gaussian, or `fast` for tens of millions of draws. Shares of noise are
+    always exact."""
 
 
 class NoiseShares(Settings):
@@ -50,10 +62,27 @@ class NoiseShares(Settings):
     word_bits: Literal[32, 64]
     """k: words are integers modulo 2^k."""
 
+    @model_validator(mode="after")
+    def _safe(self) -> Self:
+        check_terms(self.clients, self.threshold, self.colluders)
+        return self
+
     @property
     def honest(self) -> int:
         """Honest shares of noise in every total, h = t - c."""
         return self.threshold - self.colluders
+
+
+def check_terms(clients: int, threshold: int, colluders: int) -> None:
+    """`Terms.check` in a validator's words.
+
+    Raises:
+        ValueError: they are not safe.
+    """
+    try:
+        Terms(clients, threshold, colluders).check()
+    except PolicyError as error:
+        raise ValueError(str(error)) from None
 
 
 class Release(ReleaseShape):
@@ -64,6 +93,12 @@ class Release(ReleaseShape):
     of `shares.honest` shares together, whatever else is in a total."""
     shares: NoiseShares | None = None
     """Who adds which part of the noise; None where a client adds all of its own."""
+
+    @model_validator(mode="after")
+    def _one_secure_sum(self) -> Self:
+        if self.shares is not None and (self.sampling_rate < 1 or self.steps > 1):
+            raise ValueError("a release with shared noise is one sum over everybody")
+        return self
 
 
 class PrivacyPlan(Settings):

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 
 from common.errors import Code, PlanError
 from common.privacy.accounting import Guarantee, slack
 from common.privacy.accounting import epsilon as epsilon_of_events
-from common.privacy.events import Event, GaussianSumEvent, event_of, snap
+from common.privacy.events import Event, NoisySumEvent, event_of, snap
 from common.privacy.filters import SLACK_SHARE, Cap, Filter, make_filter, total_cost
 from common.privacy.grid import LARGEST_CLIP_GRID
-from common.privacy.plan import Mode, PrivacyPlan, Release, ReleaseShape, Unit
+from common.privacy.plan import (
+    Mode,
+    NoiseShares,
+    PrivacyPlan,
+    Release,
+    ReleaseShape,
+    Sampler,
+    Unit,
+)
+from common.privacy.roster import Terms
 from common.privacy.samplers import grid_sigma
+from common.privacy.words import shorter
 
 __all__ = ["epsilon_of", "guarantee_of", "make_plan"]
 
@@ -38,6 +48,7 @@ def make_plan(
     mode: Mode,
     population: int,
     renyi_order: int | None = None,
+    terms: Terms | None = None,
 ) -> PrivacyPlan:
     """Decide the noise of every release.
 
@@ -47,6 +58,10 @@ def make_plan(
     most `epsilon` and within 1e-4 of it, or as near as the grid's steps allow (those of
     `fast` are some 3e-4 apart). Without `renyi_order` the filter is that of Gaussian DP
     where no release is sampled; where one is, there is none: PLD alone decides.
+
+    In mode `distributed` the multipliers are those of the honest shares together, always by
+    the exact sampler, whatever a shape says. Words have 32 bits if that takes no more noise
+    than 64 bits do, else 64.
 
     Guarantee:
         PLD's ε at `delta` is at most `epsilon`; and where there is a filter, one for
@@ -61,17 +76,23 @@ def make_plan(
         mode: who adds noise.
         population: declared lower bound on the number of users.
         renyi_order: order of the Rényi filter that clients enforce, if they do.
+        terms: of secure sums; in mode `distributed` and no other.
 
     Raises:
         PlanError: `plan-epsilon`, `plan-delta`, `plan-unit`, `plan-mode`, or
             `plan-unreachable` if no noise meets the target.
+        PolicyError: `policy-threshold`, the terms are not safe.
     """
     _check(shapes, epsilon, delta, unit, mode, population)
+    _check_sums(shapes, mode, terms)
     if epsilon is None:
         bare = tuple(Release(**shape.model_dump(), noise_multiplier=0.0) for shape in shapes)
         return PrivacyPlan(unit=unit, mode=mode, delta=delta, epsilon=None, releases=bare)
     cap = Cap(epsilon=epsilon, delta=delta)
-    releases = _search(shapes, cap, renyi_order)
+    shares = None
+    if terms is not None:
+        shares = NoiseShares(**vars(terms), population=population, word_bits=64)
+    releases = _search(shapes, cap, renyi_order, shares)
     _check_slack(releases, cap)
     return PrivacyPlan(unit=unit, mode=mode, delta=delta, epsilon=epsilon, releases=releases)
 
@@ -89,24 +110,32 @@ def guarantee_of(plan: PrivacyPlan, *, reproducible_noise: bool = False) -> Guar
         unit=plan.unit,
         mode=plan.mode,
         reproducible_noise=reproducible_noise,
+        terms=_terms(plan),
     )
 
 
-def _search(shapes: Sequence[ReleaseShape], cap: Cap, order: int | None) -> tuple[Release, ...]:
+def _terms(plan: PrivacyPlan) -> Terms | None:
+    shares = plan.releases[0].shares
+    return None if shares is None else Terms(shares.clients, shares.threshold, shares.colluders)
+
+
+def _search(
+    shapes: Sequence[ReleaseShape], cap: Cap, order: int | None, shares: NoiseShares | None
+) -> tuple[Release, ...]:
     """The least noise that the filter admits, or more where the accountant asks for it."""
     sampled = any(shape.sampling_rate < 1 for shape in shapes)
     chosen = None if sampled and order is None else make_filter(cap, order)
-    scale = _Scale(shapes, cap, chosen)
+    scale = _Scale(shapes, cap, chosen, shares)
     # a Gaussian mechanism with mu² = c has ε of about mu²/2 + mu·sqrt(2·log(1/δ))
     root = math.sqrt(-2 * math.log(cap.delta))
     start = 2 * math.log(2 * cap.epsilon / (math.sqrt(root * root + 2 * cap.epsilon) + root))
     start = min(start, scale.limit)
-    _check_slack(_scaled(shapes, start), cap)
+    _check_slack(scale.releases(start), cap)
     if chosen is not None:
         start = scale.checked(_largest(scale.admitted, start))
     if chosen is None or scale.excess(start) > 0:
         start = scale.checked(_meet(scale.excess, start))
-    return _scaled(shapes, start)
+    return scale.in_short_words(start) or scale.releases(start)
 
 
 @dataclass(frozen=True)
@@ -116,18 +145,25 @@ class _Scale:
     shapes: Sequence[ReleaseShape]
     cap: Cap
     chosen: Filter | None
+    shares: NoiseShares | None = None
 
     @cached_property
     def limit(self) -> float:
         """Up to here every release has more noise than the least of its grid."""
         return min(
-            -2 * math.log(grid_sigma(shape.sampler, 1.0) / LARGEST_CLIP_GRID) - part - _ROUNDING
+            -2 * math.log(grid_sigma(self._sampler(shape), 1.0) / LARGEST_CLIP_GRID)
+            - part
+            - _ROUNDING
             for shape, part in zip(self.shapes, _parts(self.shapes), strict=True)
         )
 
+    def releases(self, at: float) -> tuple[Release, ...]:
+        """The plan."""
+        return _scaled(self.shapes, at, self.shares)
+
     def events(self, at: float) -> list[Event]:
         """Of the plan."""
-        return [event_of(release) for release in _scaled(self.shapes, at)]
+        return [event_of(release) for release in self.releases(at)]
 
     def admitted(self, at: float) -> bool:
         """Whether the plan leaves a hair of the filter free."""
@@ -146,6 +182,23 @@ class _Scale:
         if at > self.limit - 2 * _FINEST:
             raise _unreachable(f"next to no noise would do for ε = {self.cap.epsilon:g}")
         return at
+
+    def in_short_words(self, at: float) -> tuple[Release, ...] | None:
+        """The plan in words of 32 bits, if a grid so coarse asks for no more noise."""
+        if self.shares is None:
+            return None
+        shares = self.shares.model_copy(update={"word_bits": 32})
+        short = replace(self, shares=shares)
+        releases = short.releases(at)
+        try:
+            _check_slack(releases, self.cap)
+        except PlanError:  # the words have no room, or the grid is too coarse for δ
+            return None
+        fits = (self.chosen is None or short.admitted(at)) and short.excess(at) <= 0
+        return releases if fits else None
+
+    def _sampler(self, shape: ReleaseShape) -> Sampler:
+        return shape.sampler if self.shares is None else "exact"
 
 
 def _largest(holds: Callable[[float], bool], start: float) -> float:
@@ -192,12 +245,14 @@ def _meet(excess: Callable[[float], float], start: float) -> float:
     return low
 
 
-def _scaled(shapes: Sequence[ReleaseShape], log_scale: float) -> tuple[Release, ...]:
+def _scaled(
+    shapes: Sequence[ReleaseShape], log_scale: float, shares: NoiseShares | None
+) -> tuple[Release, ...]:
     releases = []
     for shape, part in zip(shapes, _parts(shapes), strict=True):
-        multiplier = math.exp(min(-(log_scale + part) / 2, _MOST_NOISE))
-        snapped = snap(shape.sampler, multiplier, shape.step)
-        releases.append(Release(**shape.model_dump(), noise_multiplier=snapped))
+        wanted = math.exp(min(-(log_scale + part) / 2, _MOST_NOISE))
+        snapped = shorter(wanted) if shares else snap(shape.sampler, wanted, shape.step)
+        releases.append(Release(**shape.model_dump(), noise_multiplier=snapped, shares=shares))
     return tuple(releases)
 
 
@@ -213,7 +268,7 @@ def _parts(shapes: Sequence[ReleaseShape]) -> list[float]:
 def _check_slack(releases: Sequence[Release], cap: Cap) -> None:
     events = [event_of(release) for release in releases]
     try:
-        distance = math.fsum(e.total_variation for e in events if isinstance(e, GaussianSumEvent))
+        distance = math.fsum(e.total_variation for e in events if isinstance(e, NoisySumEvent))
     except OverflowError:
         raise _unreachable("more values would be released than a float can count") from None
     if slack(distance, cap.epsilon) > SLACK_SHARE * (1 - _ROUNDING) ** 2 * cap.delta:
@@ -260,6 +315,29 @@ def _check(
             where="delta",
             remedy="Choose δ well below one over the number of users.",
         )
+
+
+def _check_sums(shapes: Sequence[ReleaseShape], mode: Mode, terms: Terms | None) -> None:
+    """One secure sum over everybody for each release, and somebody to make it with."""
+    if (mode == "distributed") != (terms is not None):
+        raise PlanError(
+            Code.PLAN_MODE,
+            f"mode {mode!r} with{'out' if terms is None else ''} terms of secure sums.",
+            where="mode",
+            remedy="Mode `distributed` takes a threshold and colluders; no other mode does.",
+        )
+    if terms is None:
+        return
+    terms.check()
+    for shape in shapes:
+        if shape.sampling_rate < 1 or shape.steps > 1:
+            raise PlanError(
+                Code.PLAN_MODE,
+                "several local steps between sums would train on a client's own share of the "
+                "noise alone, and who is sampled out of a secure sum would not be hidden.",
+                where=f"release {shape.step!r}",
+                remedy="Use sampling rate 1 and one sum per release, or mode `local`.",
+            )
 
 
 def _unreachable(what: str) -> PlanError:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import functools
 import json
 import math
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence, Set
+from typing import Any, Final
 
 from common.errors import Code, LedgerError
 from common.privacy.accounting import Guarantee, epsilon
 from common.privacy.events import Event, read_event
 from common.privacy.filters import Cost, Filter
 from common.privacy.ledger import Row, charges
+from common.privacy.plan import Mode
+from common.privacy.roster import Terms
 
 __all__ = ["cost_of", "events_in_force", "spent"]
 
+_WEAK_FIRST: Final[tuple[Mode, ...]] = ("none", "distributed")
 _REMEMBERED: Final = 1 << 17
 """Kinds of events whose cost a filter remembers: few where jobs repeat, many where a server
 plays."""
@@ -48,7 +51,9 @@ def events_in_force(rows: Sequence[Row]) -> list[Event]:
 def spent(rows: Sequence[Row], delta: float) -> Guarantee:
     """What all reservations together have cost at `delta`, as if fixed in advance.
 
-    Unit and mode are the weakest of the admitted plans. One release whose noise a seed
+    Unit and mode are the weakest of the admitted plans: `none`, else `distributed`, which
+    fewer adversaries are kept from than `local`, with the terms of the plan that tolerates
+    the fewest colluders. One release whose noise a seed
     decided leaves no guarantee. More than one plan, or a step reserved twice, is marked:
     what came later may have depended on what was seen before.
 
@@ -57,16 +62,28 @@ def spent(rows: Sequence[Row], delta: float) -> Guarantee:
     """
     plans = [row.body["plan"] for row in rows if row.kind == "admit"]
     units = {plan["unit"] for plan in plans}
-    modes = {plan["mode"] for plan in plans}
     reserved = [row for row in rows if row.kind == "reserve"]
     return Guarantee(
         epsilon=epsilon(events_in_force(rows), delta),
         delta=delta,
         unit="interaction" if "interaction" in units else "user",
-        mode="none" if "none" in modes else "local",
+        mode=_weakest({plan["mode"] for plan in plans}),
         reproducible_noise=any(row.body.get("reproducible") for row in reserved),
         as_if_fixed=len(plans) > 1 or _repeats(reserved),
+        terms=_fewest_colluders(plans),
     )
+
+
+def _weakest(modes: Set[Mode]) -> Mode:
+    """The mode that keeps the fewest away."""
+    return next((mode for mode in _WEAK_FIRST if mode in modes), "local")
+
+
+def _fewest_colluders(plans: Sequence[Mapping[str, Any]]) -> Terms | None:
+    """Terms of secure sums that hold for all plans; None if none was summed securely."""
+    shares = [release.get("shares") for plan in plans for release in plan.get("releases", ())]
+    terms = [Terms(s["clients"], s["threshold"], s["colluders"]) for s in shares if s]
+    return min(terms, key=lambda one: (one.colluders, one.honest), default=None)
 
 
 def _repeats(reserved: Sequence[Row]) -> bool:

@@ -11,7 +11,7 @@ import pytest
 
 from client import store
 from common.arrays import Ints
-from common.privacy import mechanisms
+from common.privacy import summing
 from common.privacy.contributions import SparseRows
 from common.privacy.grid import quantise
 from common.schedule import Schedule
@@ -52,7 +52,7 @@ def clip_rows(monkeypatch: pytest.MonkeyPatch) -> None:
         return quantise(SparseRows(rows[:-1], rows, block.rows, block.values), clip_norm, clip_grid)
 
     make_loud(monkeypatch)
-    monkeypatch.setattr(mechanisms, "quantise", each)
+    monkeypatch.setattr(summing, "quantise", each)
 
 
 def contribute_events(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,7 +66,7 @@ def contribute_events(monkeypatch: pytest.MonkeyPatch) -> None:
             yield SparseRows(owner, np.arange(len(owner) + 1), block.rows, block.values)
 
     monkeypatch.setattr(Schedule, "contribute", split)
-    monkeypatch.setattr(mechanisms, "_check_users", lambda *_: None)
+    monkeypatch.setattr(summing, "_check_users", lambda *_: None)
 
 
 def events_as_users(monkeypatch: pytest.MonkeyPatch) -> None:

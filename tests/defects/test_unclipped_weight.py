@@ -11,7 +11,7 @@ import pytest
 from client import training
 from client.store import ClientStore
 from common.arrays import Floats, Histories, Ints
-from common.privacy import mechanisms
+from common.privacy import summing
 from common.privacy.contributions import Contributions, SparseRows
 from common.privacy.grid import quantise
 from common.privacy.mechanisms import GaussianSum
@@ -82,7 +82,7 @@ def by_activity(monkeypatch: pytest.MonkeyPatch) -> None:
         lengths = np.diff(block.indptr)
         return quantise(block, clip_norm, clip_grid) * np.repeat(lengths, lengths)[:, None]
 
-    monkeypatch.setattr(mechanisms, "quantise", weighted)
+    monkeypatch.setattr(summing, "quantise", weighted)
 
 
 def round_the_clip(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,6 +140,6 @@ def test_a_weight_by_rarity_is_found(monkeypatch: pytest.MonkeyPatch, sampling_r
     def weighted(block: SparseRows, clip_norm: float, clip_grid: int) -> Ints:
         return np.rint(quantise(block, clip_norm, clip_grid) / sampling_rate).astype(np.int64)
 
-    monkeypatch.setattr(mechanisms, "quantise", weighted)
+    monkeypatch.setattr(summing, "quantise", weighted)
     with pytest.raises(AssertionError, match="moved the sum by"):
         check_mechanism(sampling_rate)

@@ -23,7 +23,7 @@ from common.privacy.samplers.bits import LazyUniform, exp_bounds
 from common.privacy.samplers.parallel import draw_in_chunks
 from common.privacy.stream import NoiseSource
 
-__all__ = ["ExactSampler", "Staircase", "discrete_gaussian"]
+__all__ = ["ExactSampler", "Staircase", "discrete_gaussian", "rounded_gaussian_distance"]
 
 # one 64-bit word: column of the alias table, fraction within it, sign, offset in the stair
 _COLUMN_BITS, _FRACTION_BITS, _OFFSET_BITS = 9, 31, 23
@@ -123,6 +123,26 @@ def discrete_gaussian(shape: tuple[int, ...], variance: Fraction, noise: NoiseSo
     return _draw(shape, staircase(variance), noise)
 
 
+def rounded_gaussian_distance(variance: int, draws: int) -> float:
+    """Upper bound on the total variation of discrete to rounded Gaussians of `variance`.
+
+    At most `sqrt(draws / 1152) / variance` (and a hair): docs/privacy/samplers.md.
+
+    Args:
+        variance: σ² in grid units², at least 1.
+        draws: independent draws of both.
+
+    Raises:
+        OverflowError: more draws than a float can count.
+    """
+    square = float(variance)
+    if square > variance:
+        square = math.nextafter(square, 0.0)
+    theta = 2.1 * math.exp(-2 * math.pi**2 * square)
+    chi2 = math.cosh(0.25 / square) / (288 * square**2) * (1 + theta) ** 2 + 3 * theta
+    return min(1.0, 0.5 * math.sqrt(math.expm1(min(draws * math.log1p(chi2), 100.0))))
+
+
 def _draw(shape: tuple[int, ...], table: Staircase, noise: NoiseSource) -> Ints:
     return draw_in_chunks(shape, noise, lambda out, stream: _fill(out, table, stream))
 
@@ -210,7 +230,4 @@ class ExactSampler:
 
     def total_variation(self, draws: int) -> float:
         """At most `sqrt(draws / 1152) / σ²` (and a hair): docs/privacy/samplers.md."""
-        sigma = float(self.sigma_grid)
-        theta = 2.1 * math.exp(-2 * math.pi**2 * sigma**2)
-        chi2 = math.cosh(0.25 / sigma**2) / (288 * sigma**4) * (1 + theta) ** 2 + 3 * theta
-        return min(1.0, 0.5 * math.sqrt(math.expm1(min(draws * math.log1p(chi2), 100.0))))
+        return rounded_gaussian_distance(self.sigma_grid**2, draws)

@@ -184,7 +184,7 @@ def fields() -> dict[str, Any]:
     tables: dict[str, type[Settings]] = {"lifetime": Cap, "periods": Period}
     for name, field in Policy.model_fields.items():
         if name != "lifetime":
-            found[name] = json.loads(json.dumps(field.default))
+            found[name] = json.loads(json.dumps(field.get_default(call_default_factory=True)))
         if name in tables:
             found |= {f"{name}.{key}": "required" for key in tables[name].model_fields}
     return found

@@ -1,0 +1,193 @@
+"""The only place that sums over users: check, clip, quantise, add up in integers.
+
+What every mechanism does before it adds noise, whoever adds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.arrays import Ints
+from common.errors import Code, PrivacyError, ReleaseError
+from common.privacy.contributions import Contributions, SparseRows
+from common.privacy.grid import LARGEST_POPULATION, quantise
+from common.privacy.plan import Release
+from common.privacy.stream import NoiseSource
+
+__all__ = ["ClippedSum", "OnFailure", "undeclared"]
+
+_BLOCK_VALUES = 1 << 17
+
+OnFailure: TypeAlias = Callable[[BaseException], None]
+"""Is told why contributions ended early; on the client, since the reason may quote data."""
+
+
+def undeclared(release: Release, what: str) -> ReleaseError:
+    """What is raised where a release is asked for that no plan has."""
+    return ReleaseError(
+        Code.RELEASE_UNDECLARED,
+        f"the release {what}.",
+        where=f"release {release.step!r}",
+        remedy="Declare every release in the plan.",
+    )
+
+
+class ClippedSum:
+    """The part of a mechanism that looks at users: sampling, clipping, adding up.
+
+    Guarantee:
+        One user more or less moves what `_gather` returns by at most `clip_grid` in L2 norm,
+        rounding included. A user takes part at most once in a sum, and only if `sample`
+        chose them, where it was asked; the sampled set stays secret.
+    """
+
+    def __init__(self, release: Release, clip_grid: int, noise: NoiseSource) -> None:
+        self._release = release
+        self._clip_grid = clip_grid
+        self._noise = noise.spawn()
+        self._sums = 0
+        self._chosen: NDArray[np.bool_] | None = None
+
+    @property
+    def is_private(self) -> bool:
+        """False if the noise is reproducible."""
+        return self._noise.is_private
+
+    def sample(self, n_users: int) -> Ints:
+        """Choose who takes part in the next sum, each with `release.sampling_rate`.
+
+        Raises:
+            PrivacyError: `contribution-invalid`, more users than a sum can hold, or a
+                second sample before the first was summed.
+        """
+        if n_users > LARGEST_POPULATION:
+            raise _invalid(self._release, f"{n_users} users are more than {LARGEST_POPULATION}")
+        if self._chosen is not None:
+            raise _invalid(self._release, "sampled twice for one sum")
+        users = self._noise.poisson_sample(n_users, self._release.sampling_rate)
+        self._chosen = np.zeros(n_users, dtype=np.bool_)
+        self._chosen[users] = True
+        return users
+
+    def _gather(self, contributions: Iterable[Contributions], on_failure: OnFailure | None) -> Ints:
+        """What users contribute, `[rows, width]` in units of the grid, without noise.
+
+        Raises:
+            ReleaseError: `release-undeclared`, all sums of the release have been made.
+            PrivacyError: `contribution-invalid`, without `on_failure` only.
+        """
+        self._begin()
+        total = np.zeros((self._release.rows, self._release.width), dtype=np.int64)
+        try:
+            self._add(total, contributions)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            if on_failure is None:
+                raise
+            on_failure(error)
+        self._chosen = None
+        return total
+
+    def _add(self, total: Ints, contributions: Iterable[Contributions]) -> None:
+        """Add what users contribute to `total`, in units of the grid, whole blocks at a time."""
+        release, grid = self._release, self._clip_grid
+        for block in _checked(contributions, release, self._chosen):
+            _add_rows(total, block.rows, quantise(block, release.clip_norm, grid))
+
+    @property
+    def _unit(self) -> float:
+        """One unit of the grid, in natural units."""
+        return self._release.clip_norm / self._clip_grid
+
+    def _begin(self) -> None:
+        if self._sums >= self._release.steps:
+            raise undeclared(self._release, f"covers {self._release.steps} sums only")
+        if self._chosen is None and self._release.sampling_rate < 1:
+            raise _invalid(self._release, "summed without a sample")
+        self._sums += 1
+
+
+def _checked(
+    contributions: Iterable[Contributions], release: Release, chosen: NDArray[np.bool_] | None
+) -> Iterable[SparseRows]:
+    """Blocks of whole users, checked: what is summed is what was looked at."""
+    last = -1
+    for batch in contributions:
+        for raw in batch.expand(_BLOCK_VALUES):
+            block = _as_numbers(raw, release)
+            if len(block.users) == 0:
+                continue
+            _check_shape(block, release)
+            _check_users(block.users, last, release, chosen)
+            _check_rows(block, release)
+            last = int(block.users[-1])
+            yield block
+
+
+def _as_numbers(block: SparseRows, release: Release) -> SparseRows:
+    """Signed positions and float64 values, whatever the solver yielded."""
+    positions = (block.users, block.indptr, block.rows)
+    if any(array.dtype.kind not in "iu" or array.ndim != 1 for array in positions):
+        raise _invalid(release, "users, indptr or rows are not vectors of integers")
+    users, indptr, rows = (array.astype(np.int64, copy=False) for array in positions)
+    return SparseRows(users, indptr, rows, block.values.astype(np.float64, copy=False))
+
+
+def _check_shape(block: SparseRows, release: Release) -> None:
+    entries = len(block.rows)
+    if block.values.shape != (entries, release.width):
+        raise _invalid(release, f"values {block.values.shape}, not ({entries}, {release.width})")
+    indptr = block.indptr
+    fits = len(indptr) == len(block.users) + 1 and indptr[0] == 0 and indptr[-1] == entries
+    if not fits or np.any(np.diff(indptr) < 0):
+        raise _invalid(release, "indptr does not cut the rows into users")
+
+
+def _check_users(
+    users: Ints, last: int, release: Release, chosen: NDArray[np.bool_] | None
+) -> None:
+    if users[0] <= last or np.any(np.diff(users) <= 0):
+        raise _invalid(release, "users are not strictly increasing: one may count twice")
+    if chosen is not None and (users[-1] >= len(chosen) or not np.all(chosen[users])):
+        raise _invalid(release, "a user takes part who was not sampled")
+    if users[-1] >= LARGEST_POPULATION:
+        raise _invalid(release, f"more than {LARGEST_POPULATION} users")
+
+
+def _check_rows(block: SparseRows, release: Release) -> None:
+    rows = block.rows
+    if len(rows) == 0:
+        return
+    if rows.min() < 0 or rows.max() >= release.rows:
+        raise _invalid(release, f"a row outside [0, {release.rows})")
+    same_user = np.ones(len(rows) - 1, dtype=np.bool_)
+    starts = block.indptr[1:-1]
+    same_user[starts[(starts > 0) & (starts < len(rows))] - 1] = False
+    if np.any((np.diff(rows) <= 0) & same_user):
+        raise _invalid(release, "rows are not strictly increasing within a user")
+
+
+def _add_rows(total: Ints, rows: Ints, units: Ints) -> None:
+    """Add each row of `units` to its row of `total`, in integers."""
+    from scipy.sparse import csc_array  # heavy; not every process sums
+
+    if len(rows) == 0:
+        return
+    touched, at = np.unique(rows, return_inverse=True)
+    ones = np.ones(len(rows), dtype=np.int64)
+    select = csc_array((ones, at, np.arange(len(rows) + 1)), shape=(len(touched), len(rows)))
+    total[touched] += np.asarray(select @ units)
+
+
+def _invalid(release: Release, what: str) -> PrivacyError:
+    return PrivacyError(
+        Code.CONTRIBUTION_INVALID,
+        f"{what}.",
+        where=f"release {release.step!r}",
+        remedy="This is a defect of the solver: it must yield each sampled user once, in order.",
+    )
