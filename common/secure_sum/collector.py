@@ -138,6 +138,8 @@ class Collector:
     def total(self, reveals: Iterable[Reveal]) -> Words:
         """The sum of the survivors' words modulo 2^k, the masks taken off.
 
+        After `sum-share` it may be asked for again with other reveals.
+
         Raises:
             SumError: `sum-threshold`; `sum-share`, a client revealed for others than asked, or
                 a secret does not come out as it was announced.
@@ -149,8 +151,8 @@ class Collector:
         if self._words is None:
             raise refusal(Code.SUM_STAGE, "no words were added.", where="reveal")
         chosen = [given[name] for name in sorted(given)[: self.terms.threshold]]
-        total, self._words = self._words, None
         off, on = self._masks_left(chosen)
+        total, self._words = self._words, None
         masks.shift(total, on, off)
         return total
 
