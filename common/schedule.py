@@ -48,6 +48,7 @@ class Schedule:
             mode=job.mode,
             population=job.population,
             renyi_order=job.renyi_order,
+            terms=job.terms,
         )
 
     def initial_state(self) -> State:
@@ -133,5 +134,6 @@ def schedule_of(job: Job) -> Schedule:
     Raises:
         ConfigError: unknown solver or settings.
         PlanError: no plan meets what the job asks for.
+        PolicyError: `policy-threshold`, its secure sums would not be safe.
     """
     return _cached(job.model_dump_json())

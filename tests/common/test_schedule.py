@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.errors import Code, ConfigError, PlanError
+from common.errors import Code, ConfigError, PlanError, PolicyError
 from common.evaluation.private import read_total
 from common.job import Job
 from common.privacy.events import event_of
@@ -34,7 +34,38 @@ def test_the_plan_covers_every_step_and_keeps_to_epsilon(share: float) -> None:
     assert [r.step for r in schedule.plan.releases] == [s.release.step for s in schedule.steps]
     assert 3.95 < epsilon_of(schedule.plan, JOB.delta) <= 4.0
     for release, step in zip(schedule.plan.releases, schedule.steps, strict=True):
-        assert release.model_dump(exclude={"noise_multiplier"}) == step.release.model_dump()
+        found = release.model_dump(exclude={"noise_multiplier", "shares"})
+        assert found == step.release.model_dump()
+
+
+SUMS = {"mode": "distributed", "clients": 8, "threshold": 7, "colluders": 1, "roster": "0" * 64}
+
+
+@pytest.mark.parametrize("solver", ["subspace", "popularity"])
+def test_secure_sums_have_all_their_noise_from_the_fewest_honest_clients(solver: str) -> None:
+    asked = Job.load({**job(solver=solver, settings={}).model_dump(), **SUMS})
+    schedule = Schedule(asked)
+    assert schedule.facts.central
+    alone = Schedule(job(solver=solver, settings=schedule_settings(schedule), clients=1))
+    for release, own in zip(schedule.plan.releases, alone.plan.releases, strict=True):
+        assert release.shares is not None
+        assert (release.shares.clients, release.shares.honest) == (8, 6)
+        assert (release.sampling_rate, release.steps) == (1, 1)
+        # the guarantee is that of one client's noise, and costs next to nothing more of it
+        assert release.noise_multiplier == pytest.approx(own.noise_multiplier, rel=1e-2)
+    assert 3.95 < epsilon_of(schedule.plan, JOB.delta) <= 4.0
+
+
+def schedule_settings(schedule: Schedule) -> dict[str, Any]:
+    """What gives another job the same steps, whatever its signal."""
+    width = schedule.steps[-1].release.width
+    return {} if width == 1 else {"embedding_dim": width}
+
+
+def test_secure_sums_that_are_not_safe_have_no_plan() -> None:
+    with pytest.raises(PolicyError) as caught:
+        Schedule(Job.load({**JOB.model_dump(), **SUMS, "threshold": 4}))
+    assert caught.value.code is Code.POLICY_THRESHOLD
 
 
 @pytest.mark.parametrize("solver", ["subspace", "dpsgd", "popularity"])
