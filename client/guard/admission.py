@@ -6,19 +6,21 @@ from client.ledger_store import LedgerStore
 from common.errors import Code, LedgerError, PolicyError, PrivacyError
 from common.job import Job
 from common.privacy.accounting import ACCOUNTANT, NEIGHBOURING
+from common.privacy.guarantees import guarantees_for
 from common.privacy.ledger_index import AdmittedJob
 from common.schedule import Schedule
 
 __all__ = ["admit", "check_admitted", "check_halted", "close_job"]
 
 
-def admit(ledger: LedgerStore, schedule: Schedule, snapshot: str) -> None:
+def admit(ledger: LedgerStore, schedule: Schedule, snapshot: str, *, shops: int = 1) -> None:
     """Write a job's plan as a whole, once; hold an admitted job to what was admitted.
 
     Args:
         ledger: inside a transaction, so that the caller can still take it back.
         schedule: the job with its plan.
         snapshot: keyed hash of the data that it works on.
+        shops: clients that one person may be a user of, by the policy: for what is promised.
 
     Raises:
         PrivacyError: `replay-conflict`, the job changed; `snapshot-changed`, the log did.
@@ -37,6 +39,9 @@ def admit(ledger: LedgerStore, schedule: Schedule, snapshot: str) -> None:
         "snapshot": snapshot,
         "server": job.server,
     }
+    promised = guarantees_for(schedule.plan, shops)
+    if promised:
+        body["guarantees"] = [one.model_dump(mode="json") for one in promised]
     ledger.append("admit", body)
 
 

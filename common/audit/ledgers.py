@@ -15,6 +15,7 @@ from common.audit.recompute import Recomputed, nothing_promised, recompute
 from common.errors import HushRecError
 from common.privacy.accounting import Guarantee
 from common.privacy.events import Event, event_of, read_event
+from common.privacy.guarantees import AgainstWhom, guarantee_fault, plan_terms
 from common.privacy.ledger import PlainRow, Row
 from common.privacy.plan import PrivacyPlan
 
@@ -38,6 +39,8 @@ class JobAudit:
         reserved: reservations, by step.
         spent: steps whose bytes exist.
         closed: the owner ended it.
+        guarantees: of secure sums, what the row says that the plan promises, and against whom;
+            empty where that does not fit the plan.
     """
 
     job_id: str
@@ -47,6 +50,7 @@ class JobAudit:
     reserved: Mapping[int, int]
     spent: frozenset[int]
     closed: bool
+    guarantees: tuple[AgainstWhom, ...] = ()
 
     @property
     def guarantee(self) -> Guarantee:
@@ -56,6 +60,7 @@ class JobAudit:
             delta=self.plan.delta,
             unit=self.plan.unit,
             mode=self.plan.mode,
+            terms=plan_terms(self.plan),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -72,6 +77,7 @@ class JobAudit:
             "released": len(self.spent),
             "closed": self.closed,
             "recomputed": self.recomputed.to_json(),
+            "guarantees": [one.model_dump() for one in self.guarantees],
         }
 
 
@@ -186,7 +192,9 @@ class _Reader:
     reserved: dict[str, Counter[int]] = field(default_factory=dict)
     spent: dict[str, set[int]] = field(default_factory=dict)
     closed: set[str] = field(default_factory=set)
-    open: dict[int, tuple[str, int]] = field(default_factory=dict)
+    promised: dict[str, tuple[AgainstWhom, ...]] = field(default_factory=dict)
+    open: dict[int, tuple[str, int, Any]] = field(default_factory=dict)
+    masked: set[tuple[str, int, Any]] = field(default_factory=set)
     events: list[Event] = field(default_factory=list)
     refused: Counter[str] = field(default_factory=Counter)
     reproducible: bool = False
@@ -210,6 +218,7 @@ class _Reader:
             reserved=dict(self.reserved[job_id]),
             spent=frozenset(self.spent[job_id]),
             closed=job_id in self.closed,
+            guarantees=self.promised.get(job_id, ()),
         )
 
     def _planned(self, job_id: str, plan: PrivacyPlan) -> Recomputed:
@@ -248,15 +257,21 @@ class _Reader:
         if job_id in self.plans:
             self.found("recompute", f"row {row.seq}", f"admits job {job_id[:12]} a second time")
             return
-        self.plans[job_id] = PrivacyPlan.model_validate(row.body["plan"])
+        plan, promised = PrivacyPlan.model_validate(row.body["plan"]), row.body.get("guarantees")
+        self.plans[job_id] = plan
         self.servers[job_id] = row.body.get("server")
         self.reserved[job_id], self.spent[job_id] = Counter(), set()
+        fault = guarantee_fault(plan, promised)
+        if fault is not None:
+            self.found("recompute", f"row {row.seq}", fault)
+        elif promised:
+            self.promised[job_id] = tuple(AgainstWhom.load(one) for one in promised)
 
     def _reserve(self, row: Row | PlainRow) -> None:
         job_id, step = row.body["job_id"], row.body["step"]
         event = read_event(row.body["event"])
         self.events.append(event)
-        self.open[row.seq] = (job_id, step)
+        self.open[row.seq] = (job_id, step, row.body.get("session"))
         self.reproducible = self.reproducible or bool(row.body.get("reproducible"))
         plan = self.plans.get(job_id)
         if plan is None:
@@ -273,9 +288,26 @@ class _Reader:
             )
 
     def _spend(self, row: Row | PlainRow) -> None:
-        job_id, step = self.open.pop(row.body["reservation"])
+        job_id, step, session = self.open.pop(row.body["reservation"])
+        self.masked.add((job_id, step, session))
         if job_id in self.spent:
             self.spent[job_id].add(step)
+
+    def _agree(self, row: Row | PlainRow) -> None:
+        """A list that this client signed: of a sum that its words are in, and of enough clients."""
+        job_id, names = row.body["job_id"], list(row.body["survivors"])
+        plan = self.plans.get(job_id)
+        terms = None if plan is None else plan_terms(plan)
+        if terms is None or (job_id, row.body["step"], row.body["session"]) not in self.masked:
+            what = "agrees to survivors of a secure sum that nothing was released for"
+        elif len(set(names)) < terms.threshold or self.client not in names:
+            what = (
+                f"agrees to {len(set(names))} survivors; it takes {terms.threshold}, "
+                f"{self.client} among them"
+            )
+        else:
+            return
+        self.found("recompute", f"row {row.seq}", what)
 
     def _close(self, row: Row | PlainRow) -> None:
         self.closed.add(row.body["job_id"])

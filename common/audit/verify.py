@@ -9,17 +9,19 @@ Guarantee:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
-from typing import Final, Literal, TypeAlias
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any, Final, Literal, TypeAlias
 
 from pydantic import Field
 
 from common.audit.export import Export
 from common.audit.links import LinkFault, link_faults
 from common.config import Settings
-from common.errors import LedgerError
+from common.errors import HushRecError, LedgerError
+from common.privacy.guarantees import guarantee_fault
 from common.privacy.heads import Receipt, SignedHead
 from common.privacy.ledger import Meaning
+from common.privacy.plan import PrivacyPlan
 from common.privacy.signing import PublicKey
 
 __all__ = ["LedgerFinding", "Verdict", "What", "verify_export"]
@@ -42,6 +44,7 @@ What: TypeAlias = Literal[
     "signature",
     "receipt",
     "rolled-back",
+    "guarantee",
     "file",
 ]
 """What happened, in a word; `docs/errors/ledger-broken.md` and its neighbours say more."""
@@ -151,6 +154,7 @@ class _Checker:
         faults = list(link_faults(self._export.rows))
         yield from map(_of_link, faults)
         yield from self._meaning(faults)
+        yield from self._guarantees(faults)
         yield from self._end(faults)
         for receipt in self._export.receipts:
             yield from self._receipt(receipt)
@@ -178,6 +182,16 @@ class _Checker:
                 yield LedgerFinding(
                     row=row.seq, what=problem.what, says=_row(row.seq, problem.says)
                 )
+
+    def _guarantees(self, faults: list[LinkFault]) -> Iterator[LedgerFinding]:
+        """Plans of secure sums whose row says another promise than they make."""
+        edited = {fault.row for fault in faults}
+        for row in self._export.rows:
+            if row.kind != "admit" or row.seq in edited:
+                continue
+            problem = _of_guarantees(row.body)
+            if problem is not None:
+                yield LedgerFinding(row=row.seq, what="guarantee", says=_row(row.seq, problem))
 
     def _end(self, faults: list[LinkFault]) -> Iterator[LedgerFinding]:
         """The last line against key and rows; the header against the first row."""
@@ -264,6 +278,17 @@ def _complete(found: list[LedgerFinding], reached: list[tuple[int, str]]) -> str
         return "consistent, completeness not shown"
     last = max(seq for seq, _ in reached)
     return f"shown up to row {last} by {' and '.join(who for seq, who in reached if seq == last)}"
+
+
+def _of_guarantees(body: Mapping[str, Any]) -> str | None:
+    """What is wrong with the guarantees of an `admit` row, None if nothing is."""
+    plan = body.get("plan")
+    if not isinstance(plan, Mapping) or plan.get("mode") != "distributed":
+        return None
+    try:
+        return guarantee_fault(PrivacyPlan.load(plan, where="plan"), body.get("guarantees"))
+    except (HushRecError, ValueError, ArithmeticError):
+        return "has a plan of secure sums that nobody can read"
 
 
 def _of_link(fault: LinkFault) -> LedgerFinding:

@@ -11,9 +11,11 @@ from common.audit import ledgers
 from common.audit.ledgers import audit_ledger
 from common.audit.recompute import PLD
 from common.privacy.events import event_of
+from common.privacy.guarantees import guarantees_for
 from common.privacy.ledger import Row, next_row, open_row, verify
 from common.privacy.plan import PrivacyPlan, ReleaseShape
 from common.privacy.planner import make_plan
+from common.privacy.roster import Terms
 from common.privacy.signing import SigningKey
 
 JOB = "a" * 32
@@ -29,6 +31,18 @@ PLAN = make_plan(
     mode="local",
     population=1000,
 )
+
+SHAPES = [ReleaseShape(step="popularity.count", rows=50, width=1, share=1.0)]
+SECURE = make_plan(
+    SHAPES,
+    epsilon=3.0,
+    delta=1e-5,
+    unit="user",
+    mode="distributed",
+    population=1000,
+    terms=Terms(clients=5, threshold=4, colluders=1),
+)
+SURVIVORS = ["shop-1", "shop-2", "shop-3", "shop-5"]
 
 
 class History:
@@ -212,3 +226,68 @@ def test_absurd_numbers_are_findings_or_no_promise(
     history.reserve(0, event=event)
     found = audit_ledger(history.rows, 1e-5)
     assert found.findings or not found.promised
+
+
+def secure(**changes: Any) -> History:
+    """A secure sum, spent, of a plan that says what it guarantees."""
+    made = History()
+    guarantees = [one.model_dump(mode="json") for one in guarantees_for(SECURE, 2)]
+    body = {"plan": SECURE.model_dump(mode="json"), "guarantees": guarantees, **changes}
+    made.add("admit", job_id=JOB, fingerprint="f", snapshot="s", server=None, **body)
+    made.reserve(0, event=event_of(SECURE.releases[0]).model_dump(mode="json"))
+    return made
+
+
+def test_a_ledger_of_secure_sums_has_both_figures() -> None:
+    made = secure()
+    made.add("agree", job_id=JOB, step=0, session=0, survivors=SURVIVORS)
+    found = audit_ledger(made.rows)
+    assert found.findings == ()
+    assert found.promised
+    (job,) = found.jobs
+    assert "at least 4 of 5" in str(job.guarantee)
+    alone, both = job.to_json()["guarantees"]
+    assert alone["epsilon"] == pytest.approx(job.recomputed.pld)
+    assert both["shops"] == 2
+    assert both["epsilon"] > 1.9 * alone["epsilon"]
+    assert alone["against"] == {"server": True, "colluders": 1, "clients": 5, "threshold": 4}
+
+
+@pytest.mark.parametrize("guarantees", [None, [], [{"shops": 1, "epsilon": 0.1, "delta": 1e-5}]])
+def test_a_plan_that_promises_otherwise_than_its_row_is_found(guarantees: Any) -> None:
+    found = audit_ledger(secure(guarantees=guarantees).rows)
+    assert [one.where for one in found.findings] == ["shop-1, row 1"]
+    assert found.jobs[0].guarantees == ()
+
+
+def test_a_secure_sum_charged_as_another_is_found() -> None:
+    made = secure()
+    cheap = event_of(SECURE.releases[0]).model_copy(update={"threshold": 5})
+    made.reserve(0, event=cheap.model_dump(mode="json"))
+    assert any("charged otherwise than planned" in what for what in whats(made.rows))
+
+
+@pytest.mark.parametrize(
+    ("session", "survivors", "says"),
+    [
+        (1, SURVIVORS, "nothing was released for"),
+        (0, SURVIVORS[:3], "3 survivors; it takes 4"),
+        (0, [*SURVIVORS[:3], "shop-1"], "3 survivors; it takes 4"),
+        (0, [*SURVIVORS[1:], "shop-4"], "shop-1 among them"),
+    ],
+    ids=["another session", "too few", "one twice", "without itself"],
+)
+def test_a_list_that_no_honest_client_signs_is_found(
+    session: int, survivors: list[str], says: str
+) -> None:
+    made = secure()
+    made.add("agree", job_id=JOB, step=0, session=session, survivors=survivors)
+    (what,) = whats(made.rows)
+    assert says in what
+
+
+def test_agreeing_in_a_job_without_secure_sums_is_found(history: History) -> None:
+    history.reserve(0)
+    history.add("agree", job_id=JOB, step=0, session=0, survivors=SURVIVORS)
+    (what,) = whats(history.rows)
+    assert "nothing was released for" in what

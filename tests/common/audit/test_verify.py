@@ -16,8 +16,12 @@ from common.audit.export import End, Export, Header, read_export, write_export
 from common.audit.links import link_faults
 from common.audit.verify import Verdict, verify_export
 from common.errors import LedgerError
+from common.privacy.guarantees import guarantees_for
 from common.privacy.heads import Receipt, SignedHead
 from common.privacy.ledger import Row, next_row, open_row, read_text, row_hash, row_text
+from common.privacy.plan import ReleaseShape
+from common.privacy.planner import make_plan
+from common.privacy.roster import Terms
 from common.privacy.signing import SigningKey
 
 TIMES = [f"2026-01-{day:02}T00:00:00.000+00:00" for day in range(1, 32)]
@@ -420,3 +424,36 @@ def test_an_export_without_rows_is_found(path: Path) -> None:
     export: Export = replace(read_export(path), rows=())
     found = verify_export(export).findings
     assert (found[0].row, found[0].what) == (0, "truncated")
+
+
+def secure(epsilon_recorded: float | None) -> list[Row]:
+    """A ledger that admitted secure sums; with that ε in its row, if one is given."""
+    plan = make_plan(
+        [ReleaseShape(step="popularity.count", rows=50, width=1, share=1.0)],
+        epsilon=3.0,
+        delta=1e-5,
+        unit="user",
+        mode="distributed",
+        population=1000,
+        terms=Terms(clients=5, threshold=4, colluders=1),
+    )
+    promised = [one.model_dump(mode="json") for one in guarantees_for(plan, 2)]
+    if epsilon_recorded is not None:
+        promised[1]["epsilon"] = epsilon_recorded
+    rows = [open_row("shop", "ab" * 16, "nonce", TIMES[0], KEY.public)]
+    body = {"job_id": "job", "plan": plan.model_dump(mode="json"), "guarantees": promised}
+    return [*rows, next_row(rows[0], "admit", body, TIMES[1])]
+
+
+def test_a_promise_that_the_plan_does_not_make_is_found_with_public_keys_alone(
+    tmp_path: Path,
+) -> None:
+    assert checked(exported(tmp_path, secure(None), [])).consistent
+    assert named(exported(tmp_path, secure(3.5), [])) == (1, "guarantee")
+
+
+def test_a_plan_of_secure_sums_that_nobody_can_read_is_found(tmp_path: Path) -> None:
+    rows = secure(None)
+    body = {**rows[1].body, "plan": {"mode": "distributed", "releases": 3}}
+    path = exported(tmp_path, [rows[0], next_row(rows[0], "admit", body, TIMES[1])], [])
+    assert named(path) == (1, "guarantee")
