@@ -35,9 +35,19 @@ def simulate(
     model: Annotated[str | None, typer.Option(help="mf")] = None,
     solver: Annotated[str | None, typer.Option(help="subspace | ials | dpsgd | popularity")] = None,
     serving: Annotated[str | None, typer.Option(help="joint | shop")] = None,
-    mode: Annotated[str | None, typer.Option(help="local | none")] = None,
+    mode: Annotated[str | None, typer.Option(help="local | distributed | none")] = None,
     no_privacy: Annotated[
         bool | None, typer.Option("--no-privacy", help="Needed for --mode none.")
+    ] = None,
+    threshold: Annotated[
+        int | None, typer.Option(help="Under distributed: fewest clients in a secure sum.")
+    ] = None,
+    colluders: Annotated[
+        int | None, typer.Option(help="Under distributed: clients that may help the server.")
+    ] = None,
+    record_sums: Annotated[
+        bool | None,
+        typer.Option("--record-sums", help="Under distributed: keep what the server sees."),
     ] = None,
     epsilon: Annotated[float | None, typer.Option(help="Target ε of each client.")] = None,
     delta: Annotated[float | None, typer.Option(help="δ; absent: population^-1.1.")] = None,

@@ -20,6 +20,8 @@ from server.record import RoundRecord
 __all__ = ["LiveView"]
 
 _COLUMNS: Final = ("clients", "refused", "S/N", "MB down", "MB up", "s")
+_SESSIONS: Final = "sessions"
+"""One more column, where sums are secure: how often each was tried."""
 
 
 class LiveView:
@@ -89,12 +91,13 @@ class LiveView:
 
 
 def _sentence(record: RoundRecord) -> str:
-    cells = (f"{value} {name}" for name, value in zip(_COLUMNS, _cells(record), strict=True))
-    return f"{record.step + 1}/{record.of} {record.name}: {', '.join(cells)}"
+    cells = ", ".join(f"{value} {name}" for name, value in _cells(record).items())
+    return f"{record.step + 1}/{record.of} {record.name}: {cells}"
 
 
-def _cells(record: RoundRecord) -> tuple[str, ...]:
-    return (
+def _cells(record: RoundRecord) -> dict[str, str]:
+    """Text by column."""
+    values = (
         str(len(record.answered)),
         str(len(record.refused)),
         _ratio(record),
@@ -102,6 +105,8 @@ def _cells(record: RoundRecord) -> tuple[str, ...]:
         f"{record.bytes_up / 1e6:.2f}",
         f"{record.seconds:.2f}",
     )
+    cells = dict(zip(_COLUMNS, values, strict=True))
+    return {**cells, _SESSIONS: str(len(record.sessions))} if record.sessions else cells
 
 
 def _ratio(record: RoundRecord) -> str:
@@ -113,8 +118,11 @@ def _ratio(record: RoundRecord) -> str:
 def _table(records: Sequence[RoundRecord]) -> Table:
     table = Table(title="Rounds", title_justify="left")
     table.add_column("step", no_wrap=True, min_width=22)
-    for name in _COLUMNS:
+    secure = any(record.sessions for record in records)
+    columns = (*_COLUMNS, _SESSIONS) if secure else _COLUMNS
+    for name in columns:
         table.add_column(name, justify="right")
     for record in records:
-        table.add_row(record.name, *_cells(record))
+        cells = _cells(record)
+        table.add_row(record.name, *(cells.get(name, "–") for name in columns))
     return table

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from collections.abc import Mapping
 from typing import Any, Final
 
 from common.job import Job
@@ -11,19 +13,25 @@ from common.privacy.events import event_of
 from common.privacy.filters import Cap, Cost, make_filter
 from common.privacy.plan import PrivacyPlan
 from common.privacy.policy import Policy
+from common.privacy.roster import Roster
 from common.schedule import schedule_of
 
 __all__ = ["policy_for", "policy_toml"]
 
 _NO_PLAN: Final = Cap(epsilon=0.01, delta=1e-9)
 """Cap in mode `none`, which no cap can hold: next to nothing may be released privately."""
+_TABLES: Final = ("roster",)
+"""What has a line for each of its keys."""
 
 
-def policy_for(job: Job, lifetime_epsilon: float | None = None) -> Policy:
+def policy_for(
+    job: Job, roster: Roster | None = None, *, lifetime_epsilon: float | None = None
+) -> Policy:
     """A policy that admits `job` and nothing beside it.
 
     Args:
         job: what the run asks every client for.
+        roster: whom the client sums securely with, where it does.
         lifetime_epsilon: the lifetime cap; None for what the job's plan takes with its dearest
             release once more, rounded up to two decimals: a client that dies between
             computing and sending is charged for the release again.
@@ -40,21 +48,33 @@ def policy_for(job: Job, lifetime_epsilon: float | None = None) -> Policy:
         "solvers": (job.solver,),
         "servers": () if job.server is None else (job.server,),
     }
+    if roster is not None and job.colluders is not None:
+        values |= {"roster": dict(roster.keys), "colluders": job.colluders}
     return Policy.load(values, where="lifetime_epsilon")
 
 
 def policy_toml(policy: Policy) -> str:
     """What `policy.toml` says: `policy`, without what has its default value."""
     values = policy.model_dump(mode="json", exclude_defaults=True)
-    return "".join(f"{key} = {_toml(value)}\n" for key, value in values.items())
+    tables = {name: values.pop(name) for name in _TABLES if name in values}
+    return _lines(values) + "".join(f"\n[{key}]\n{_lines(t)}" for key, t in tables.items())
+
+
+def _lines(values: Mapping[str, Any]) -> str:
+    return "".join(f"{_key(key)} = {_toml(value)}\n" for key, value in values.items())
 
 
 def _toml(value: Any) -> str:
     if isinstance(value, dict):
-        return f"{{ {', '.join(f'{key} = {_toml(part)}' for key, part in value.items())} }}"
+        return f"{{ {', '.join(f'{_key(key)} = {_toml(v)}' for key, v in value.items())} }}"
     if isinstance(value, list):
         return f"[{', '.join(map(_toml, value))}]"
-    return json.dumps(value)
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _key(key: str) -> str:
+    """In quotes unless TOML takes it as it is: `a.b` would be a table."""
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key, ensure_ascii=False)
 
 
 def _cap(job: Job, lifetime_epsilon: float | None) -> Cap:

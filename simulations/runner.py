@@ -125,7 +125,7 @@ def _run(
             shops_of(dataset.split, dataset.partition),
             seed=scenario.seed,
             noised_popularity=_control(scenario, job, stores),
-            central=job.mode == "none",
+            central=job.mode != "local",
             progress=view.tell,
         )
         write_parquet(folder.path / "users.parquet", measured.per_user())

@@ -51,8 +51,14 @@ class Scenario(Settings):
     """Who adds the noise; `none` needs `no_privacy`."""
     no_privacy: bool = False
     """Said in words, because nothing protects anybody then."""
+    threshold: int | None = Field(default=None, gt=0)
+    """Mode `distributed`: fewest clients of which a secure sum is made; absent: 80%."""
+    colluders: int | None = Field(default=None, gt=0)
+    """Mode `distributed`: clients that may collude with the server; absent: 10%, at least 1."""
+    record_sums: bool = False
+    """Mode `distributed`: keep what the server sees of the sums, for who wants to look."""
     epsilon: float | None = None
-    """Target ε of each client; absent: 8 in mode `local`."""
+    """Target ε of each client; absent: 8, except in mode `none`."""
     delta: float | None = None
     """δ of each client; absent: declared population of all clients to the power of -1.1."""
     lifetime_epsilon: float | None = Field(default=None, gt=0)
@@ -83,10 +89,12 @@ class Scenario(Settings):
         """Itself, if its parts fit together.
 
         Raises:
-            ConfigError: `plan-mode`, mode `none` without `no_privacy`, or the reverse;
-                `config-invalid`, a value would be ignored beside another.
+            ConfigError: `plan-mode`, mode `none` without `no_privacy`, or the reverse, or a
+                value that another mode has no use for; `config-invalid`, a value would be
+                ignored beside another.
         """
         self._check_ignored()
+        self._check_sums()
         if self.mode == "none" and not self.no_privacy:
             raise ConfigError(
                 Code.PLAN_MODE,
@@ -120,6 +128,22 @@ class Scenario(Settings):
         ):
             if value is not None and setting in self.settings:
                 raise _contradiction(name, f"setting `{setting}` of the solver says the same")
+
+    def _check_sums(self) -> None:
+        if self.mode == "distributed":
+            return
+        for name, given in (
+            ("threshold", self.threshold is not None),
+            ("colluders", self.colluders is not None),
+            ("record_sums", self.record_sums),
+        ):
+            if given:
+                raise ConfigError(
+                    Code.PLAN_MODE,
+                    f"mode {self.mode!r} makes no secure sums.",
+                    where=name,
+                    remedy="Leave it out, or choose mode `distributed`.",
+                )
 
     def located(self) -> Self:
         """The same with absolute paths, so that it means the same from any folder."""

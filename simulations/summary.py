@@ -93,6 +93,8 @@ def _privacy(scenario: Scenario, job: Job, ledgers: Sequence[ClientLedger]) -> d
     known = [value for value in spent.values() if value is not None]
     return {
         "mode": job.mode,
+        "threshold": job.threshold,
+        "colluders": job.colluders,
         "unit": job.unit,
         "neighbouring": NEIGHBOURING,
         "epsilon": max(known) if known and not endless and job.mode != "none" else None,

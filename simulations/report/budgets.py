@@ -15,6 +15,7 @@ from common.errors import HushRecError
 from common.pages.markup import Markup, element, join
 from common.pages.numbers import big, count, epsilon_text
 from common.privacy.accounting import NEIGHBOURING
+from common.privacy.plan import Mode
 from simulations.report.data import AuditFigures, ClientBudget, Guarantee
 from simulations.report.tables import Row, table
 
@@ -55,7 +56,7 @@ def read_audit(run: Path) -> AuditFigures | None:
         return None
 
 
-def budget_part(budgets: Sequence[ClientBudget]) -> Markup:
+def budget_part(budgets: Sequence[ClientBudget], mode: Mode) -> Markup:
     """The caps, and what is left of them."""
     first = budgets[0]
     least = min(budgets, key=lambda one: one.left)
@@ -66,7 +67,7 @@ def budget_part(budgets: Sequence[ClientBudget]) -> Markup:
     rows = [Row(one.client, _cells(one)) for one in budgets]
     columns = ["Client", "Cap ε", "In force", "Released", "Reserved", "Left", "Fits", "Refused"]
     caption = (
-        f"ε by the {first.filter} at δ = {big(first.delta)}, user level ({NEIGHBOURING}), local "
+        f"ε by the {first.filter} at δ = {big(first.delta)}, user level ({NEIGHBOURING}), {mode} "
         "mode. Released, reserved and left are shares of the cap; `fits` is the ε of a plan that "
         "would still be admitted."
     )

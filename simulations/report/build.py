@@ -43,6 +43,7 @@ from simulations.report.data import (
     ShopPoint,
     SizeGroup,
 )
+from simulations.report.sums import read_sums, terms_of
 from simulations.run_folder import RunFolder
 from simulations.scenario import Scenario
 from simulations.spending import ClientLedger
@@ -90,6 +91,7 @@ def build_report(
         rounds=tuple(_short(record.name) for record in rounds),
         spend=_spend(job, ledgers, len(rounds)),
         budgets=read_budgets(folder.path) if job.mode != "none" else (),
+        sums=read_sums(job, rounds),
         audit=read_audit(folder.path),
         traffic=tuple(RoundTraffic(up=r.bytes_up, down=r.bytes_down) for r in rounds),
         lists=tuple(_lists(name, e) for name, e in measured.evaluations.items()),
@@ -179,6 +181,7 @@ def _guarantee(job: Job, ledgers: Sequence[ClientLedger]) -> Guarantee:
     endless = job.mode != "none" and math.isinf(largest)
     return Guarantee(
         mode=job.mode,
+        terms=terms_of(job),
         unit=job.unit,
         neighbouring=NEIGHBOURING,
         epsilon=None if endless or job.mode == "none" else largest,

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from common.config import Settings
 from common.privacy.plan import Mode, Unit
+from simulations.report.sums_data import SecureSums, SumTerms
 
 __all__ = [
     "AuditFigures",
@@ -202,6 +203,8 @@ class Guarantee(Settings):
 
     mode: Mode
     """Where the noise is added."""
+    terms: SumTerms | None = None
+    """Of the secure sums; in mode `distributed` only."""
     unit: Unit
     """Whose change is hidden."""
     neighbouring: str = "add/remove"
@@ -223,6 +226,8 @@ class Guarantee(Settings):
             raise ValueError("in mode none nothing is promised that could be endless")
         if (self.epsilon is None) != (self.mode == "none" or self.endless):
             raise ValueError("epsilon is None in mode none or where it is endless, and only there")
+        if (self.terms is None) == (self.mode == "distributed"):
+            raise ValueError("terms are given in mode distributed, and only there")
         return self
 
 
@@ -288,6 +293,8 @@ class ReportData(Settings):
     """ε by round for each client; empty where no ε holds."""
     budgets: tuple[ClientBudget, ...] = ()
     """The lifetime cap of each client; empty where nothing is promised."""
+    sums: SecureSums | None = None
+    """Noise and shoppers of several shops, where totals are secure sums."""
     audit: AuditFigures | None = None
     """The last audit of the run."""
     traffic: tuple[RoundTraffic, ...]
@@ -321,6 +328,8 @@ class ReportData(Settings):
             raise ValueError("spend of each client needs an entry for each round")
         if (self.guarantee.epsilon is None) == bool(self.spend):
             raise ValueError("spend is given exactly when there is a guarantee")
+        if self.sums is not None and len(self.sums.noise) != len(self.rounds):
+            raise ValueError("noise of secure sums needs an entry for each round")
         return self
 
     def method(self, name: str) -> Method | None:

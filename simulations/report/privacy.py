@@ -14,6 +14,7 @@ from simulations.report.prose import (
     qualifier,
     who_is_trusted,
 )
+from simulations.report.sums import sums_part
 from simulations.report.tables import Row, table
 
 __all__ = ["privacy_section"]
@@ -33,8 +34,9 @@ def privacy_section(data: ReportData) -> Markup:
         element("p", who_is_trusted(data.guarantee)),
         element("h3", "What is not promised"),
         element("ul", *(element("li", words) for words in not_promised(data)), class_="plain"),
+        sums_part(data.sums, data.rounds, data.guarantee) if data.sums is not None else None,
         _spend(data) if data.spend else None,
-        budget_part(data.budgets) if data.budgets else None,
+        budget_part(data.budgets, data.guarantee.mode) if data.budgets else None,
         audit_part(data.audit, data.guarantee),
     )
 

@@ -6,7 +6,15 @@ from typing import Final
 
 from common.privacy.plan import Mode, Unit
 from simulations.report.data import Estimate, Guarantee, ReportData, Serving, SizeGroup
-from simulations.report.numbers import big, epsilon_text, interval, metric_name, ratio, signed
+from simulations.report.numbers import (
+    big,
+    count,
+    epsilon_text,
+    interval,
+    metric_name,
+    ratio,
+    signed,
+)
 
 __all__ = [
     "METHOD_NAMES",
@@ -45,6 +53,12 @@ _TRUST: Final[dict[Mode, str]] = {
     "local": "Every client adds all the noise of its own releases before they leave it. The "
     "promise holds against the server, every other client, the network and the "
     "public: none of them is trusted. A client is trusted with its own users’ logs.",
+    "distributed": "Every client adds a share of the noise and masks its sum; the server learns "
+    "the totals of secure sums alone. The promise holds against the server, clients that "
+    "collude with it up to the number below, the network and the public, as long as none of "
+    "them can break the encryption. It needs clients that know each other’s keys by a way that "
+    "does not pass through the server: each of them pins a roster of these keys in its policy. "
+    "A client is trusted with its own users’ logs.",
     "none": "Nobody added noise. Everybody who sees what clients sent is trusted with it: the "
     "server, and through the shared model the other clients and the public.",
 }
@@ -65,14 +79,19 @@ _NEVER_PROMISED: Final = (
     "Timing and other side channels.",
     "A client that lies about its own data.",
     (
-        "A person with several accounts, or a shopper of several shops, counted as one: their "
-        "budgets add up."
-    ),
-    (
         "Anything about the exact figures on this page. They were computed from all the data of a "
         "simulation and are not a private release."
     ),
 )
+_SEVERAL: Final = (
+    "A person with several accounts, or a shopper of several shops, counted as one: their "
+    "budgets add up."
+)
+_SEVERAL_IN_ONE_SUM: Final = (
+    "A person with several accounts, or a shopper of several shops, counted as one: the same "
+    "totals move by each of them, which is worse than budgets that add up."
+)
+_TOO_MANY: Final = "Anything against a server that more clients collude with than the number above."
 _ENDLESS: Final = (
     "No finite ε holds for what is in the ledger of at least one client: something left it "
     "without noise, in this run or before."
@@ -144,18 +163,18 @@ def guarantee_paragraphs(guarantee: Guarantee, *, seeded_noise: bool) -> list[st
         ]
     terms = qualified_epsilon(guarantee)
     secret = " if the noise had come from a secret source," if seeded_noise else ""
+    released = "The totals" if guarantee.mode == "distributed" else "Each client’s releases"
     return [
         (
-            f"Each client’s releases of this run, all rounds together, "
+            f"{released} of this run, all rounds together, "
             f"{'would be' if seeded_noise else 'are'} differentially private{secret} with {terms}, "
             "or less where the table says so."
         ),
         _UNITS[guarantee.unit],
         (
-            "Take somebody who sees everything that a client sent, knows every other user and has "
-            "any amount of computing power. On two neighbouring data sets, the probability of any "
-            "conclusion of theirs differs at most by the factor e to the power of that first "
-            f"number, apart from a probability of δ = {big(guarantee.delta)}."
+            f"Take somebody who {_adversary(guarantee)}. On two neighbouring data sets, the "
+            "probability of any conclusion of theirs differs at most by the factor e to the power "
+            f"of that first number, apart from a probability of δ = {big(guarantee.delta)}."
         ),
         (
             "Every client keeps the events of its releases in its own ledger, from which anybody "
@@ -164,9 +183,31 @@ def guarantee_paragraphs(guarantee: Guarantee, *, seeded_noise: bool) -> list[st
     ]
 
 
+def _adversary(guarantee: Guarantee) -> str:
+    terms = guarantee.terms
+    if terms is None:
+        return (
+            "sees everything that a client sent, knows every other user and has any amount of "
+            "computing power"
+        )
+    return (
+        f"runs the server and up to {count(terms.colluders)} of the {count(terms.clients)} "
+        "clients, sees everything that these are sent, knows every other user and cannot break "
+        "the encryption (the promise is a computational one)"
+    )
+
+
 def who_is_trusted(guarantee: Guarantee) -> str:
     """Who has to be trusted in this mode."""
-    return _TRUST[guarantee.mode]
+    terms = guarantee.terms
+    if terms is None:
+        return _TRUST[guarantee.mode]
+    return (
+        f"{_TRUST[guarantee.mode]} Here: {count(terms.clients)} clients are on the roster, a "
+        f"total is made of at least {count(terms.threshold)} of them, and up to "
+        f"{count(terms.colluders)} may collude with the server: the noise of the other "
+        f"{count(terms.threshold - terms.colluders)} is enough for what is promised."
+    )
 
 
 def serving_sentence(serving: Serving) -> str:
@@ -176,8 +217,10 @@ def serving_sentence(serving: Serving) -> str:
 
 def not_promised(data: ReportData) -> tuple[str, ...]:
     """What the guarantee does not cover."""
-    among = _NOT_AMONG_SHOPPERS if data.guarantee.mode != "none" else ()
-    return _NEVER_PROMISED + among + data.guarantee.not_promised
+    mode = data.guarantee.mode
+    several = (_SEVERAL_IN_ONE_SUM, _TOO_MANY) if mode == "distributed" else (_SEVERAL,)
+    among = _NOT_AMONG_SHOPPERS if mode != "none" else ()
+    return _NEVER_PROMISED + several + among + data.guarantee.not_promised
 
 
 def warnings(data: ReportData) -> list[tuple[str, str]]:

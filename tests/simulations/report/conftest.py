@@ -20,6 +20,7 @@ from simulations.report.data import (
     ShopPoint,
     SizeGroup,
 )
+from simulations.report.sums_data import SecureSums, ShopsEpsilon, SumNoise, SumTerms
 
 
 def around(mean: float, half: float = 0.01) -> Estimate:
@@ -149,6 +150,32 @@ def _budgets() -> tuple[ClientBudget, ...]:
 @pytest.fixture
 def sample() -> ReportData:
     return make_sample()
+
+
+@pytest.fixture
+def secure() -> ReportData:
+    return make_secure()
+
+
+def make_secure() -> ReportData:
+    """The sample as a run of secure sums would have it."""
+    sample = make_sample()
+    terms = SumTerms(clients=32, threshold=26, colluders=3)
+    noise = tuple(
+        SumNoise(promised=1.1, in_total=1.31, clients=n, sessions=s, signal_to_noise=r)
+        for n, s, r in ((32, 1, 20.0), (31, 2, 3.0), (32, 1, 2.5), (26, 1, None))
+    )
+    by_shops = tuple(ShopsEpsilon(shops=m, epsilon=e) for m, e in ((1, 7.98), (2, 19.4), (5, None)))
+    return ReportData(
+        **{
+            **dict(sample),
+            "guarantee": sample.guarantee.model_copy(
+                update={"mode": "distributed", "terms": terms}
+            ),
+            "sums": SecureSums(by_shops=by_shops, noise=noise),
+            "config": {**sample.config, "mode": "distributed"},
+        }
+    )
 
 
 def make_sample() -> ReportData:

@@ -37,6 +37,14 @@ def test_an_interval_holds_its_mean() -> None:
         Estimate.load({"mean": 0.2, "low": 0.3, "high": 0.4})
 
 
+def test_terms_exactly_with_secure_sums(sample: ReportData, secure: ReportData) -> None:
+    for one, other in ((sample, secure), (secure, sample)):
+        with pytest.raises(ConfigError):
+            Guarantee.load({**dict(one.guarantee), "terms": other.guarantee.terms})
+    with pytest.raises(ConfigError):
+        ReportData.load({**dict(secure), "sums": secure.sums.model_copy(update={"noise": ()})})
+
+
 @pytest.mark.parametrize(("mode", "epsilon"), [("none", 8.0), ("local", None)])
 def test_epsilon_exactly_with_a_guarantee(mode: str, epsilon: float | None) -> None:
     given = {"mode": mode, "unit": "user", "epsilon": epsilon, "delta": 1e-5, "accountant": "PLD"}

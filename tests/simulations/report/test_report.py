@@ -26,7 +26,7 @@ BLOCKS = {
     "h2",
 }
 BLOCKS |= {"h3", "summary"}
-NEEDED = ("user level", "add/remove", "δ = 7.3×10⁻⁵", "local mode")
+NEEDED = ("user level", "add/remove", "δ = 7.3×10⁻⁵")
 ACCOUNTANTS = ("PLD", "GDP filter")
 
 
@@ -143,12 +143,13 @@ def test_says_its_language_and_its_width(sample: ReportData) -> None:
     assert "@media print" in style
 
 
-def test_epsilon_never_stands_alone(sample: ReportData) -> None:
-    tree = parse(sample)
+@pytest.mark.parametrize("mode", ["local", "distributed"])
+def test_epsilon_never_stands_alone(sample: ReportData, secure: ReportData, mode: str) -> None:
+    tree = parse(sample if mode == "local" else secure)
     found = [(tag, words) for tag, words in tree.texts if tag in BLOCKS and "ε" in words]
     assert found
     for tag, words in found:
-        for needed in NEEDED:
+        for needed in (*NEEDED, f"{mode} mode"):
             assert needed in words, (tag, words, needed)
         assert any(name in words for name in ACCOUNTANTS), (tag, words)
     settings = next(w for tag, w in tree.texts if tag == "table" and "epsilon" in w)
@@ -247,3 +248,37 @@ def test_written_whole_over_an_old_one(sample: ReportData, tmp_path: Path) -> No
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
     with pytest.raises(DataError):
         write_report(sample, tmp_path / "missing" / "report.html")
+
+
+def body_of(data: ReportData) -> str:
+    (words,) = (words for tag, words in parse(data).texts if tag == "body")
+    return words
+
+
+def test_secure_sums_say_against_whom_and_on_what_conditions(secure: ReportData) -> None:
+    words = body_of(secure)
+    assert "The totals of this run, all rounds together, are differentially private" in words
+    assert "runs the server and up to 3 of the 32 clients" in words
+    assert "a computational one" in words
+    assert "any amount of computing power" not in words
+    assert "does not pass through the server" in words
+    assert "a total is made of at least 26 of them" in words
+    assert "the noise of the other 23 is enough" in words
+    assert "more clients collude with than the number above" in words
+
+
+def test_secure_sums_show_noise_and_what_several_shops_cost(secure: ReportData) -> None:
+    tables = [words for tag, words in parse(secure).texts if tag == "table"]
+    (shops,) = (words for words in tables if "Shops, m" in words)
+    assert re.search(r"17\.98219\.405∞$", shops)
+    (noise,) = (words for words in tables if "Clients in it" in words)
+    assert "round 11.1001.3103123.00" in noise.replace(secure.rounds[1], "round 1")
+    assert "261–" in noise
+
+
+def test_other_modes_do_not_speak_of_secure_sums(sample: ReportData) -> None:
+    words = body_of(sample)
+    assert "any amount of computing power" in words
+    for absent in ("collude", "roster", "Noise in the totals", "Shops, m"):
+        assert absent not in words
+    assert "their budgets add up" in words
