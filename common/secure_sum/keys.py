@@ -19,11 +19,21 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from common.errors import Code
 from common.secure_sum.refusals import refusal
 
-__all__ = ["KEY_BYTES", "PairKey", "derive", "fresh_seed", "is_canonical", "open_sealed", "seal"]
+__all__ = ["KEY_BYTES", "PairKey", "derive", "fresh_seed", "is_sound", "open_sealed", "seal"]
 
 KEY_BYTES: Final = 32
 _NONCE_BYTES: Final = 12
 _FIELD: Final = 2**255 - 19
+_LOW_ORDER: Final = frozenset(
+    {
+        bytes(32).hex(),
+        (1).to_bytes(32, "little").hex(),
+        (_FIELD - 1).to_bytes(32, "little").hex(),
+        "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
+        "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
+    }
+)
+"""Points with which everybody agrees on zero, on the curve and its twist (Bernstein 2006)."""
 
 
 class PairKey:
@@ -97,9 +107,13 @@ def derive(secret: bytes, purpose: str, context: str, names: tuple[str, ...]) ->
     return HKDF(algorithm=hashes.SHA256(), length=KEY_BYTES, salt=None, info=info).derive(secret)
 
 
-def is_canonical(public: str) -> bool:
-    """Whether this is how a point is written: X25519 takes others for the same point."""
-    return int.from_bytes(bytes.fromhex(public), "little") < _FIELD
+def is_sound(public: str) -> bool:
+    """Whether a public half is a point of high order, written in the one canonical way.
+
+    X25519 takes other numbers for the same point: a copy of a peer's key could look new.
+    """
+    written = int.from_bytes(bytes.fromhex(public), "little")
+    return written < _FIELD and public not in _LOW_ORDER
 
 
 def seal(key: bytes, text: bytes, about: str) -> str:

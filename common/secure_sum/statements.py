@@ -10,7 +10,7 @@ from typing import Final
 from common.errors import Code
 from common.privacy.roster import Roster
 from common.privacy.signing import SigningKey, is_signed
-from common.secure_sum.keys import is_canonical
+from common.secure_sum.keys import is_sound
 from common.secure_sum.messages import Agreement, KeyOffer
 from common.secure_sum.refusals import refusal
 
@@ -57,8 +57,9 @@ def check_offers(offers: Sequence[KeyOffer], roster: Roster, context: str) -> No
     """
     _check_order([offer.name for offer in offers], roster, Code.SUM_PEERS, "keys")
     keys = [key for offer in offers for key in (offer.sharing_key, offer.masking_key)]
-    if len(set(keys)) < len(keys) or not all(map(is_canonical, keys)):
-        raise refusal(Code.SUM_PEERS, "two offered keys are the same point.", where="keys")
+    if len(set(keys)) < len(keys) or not all(map(is_sound, keys)):
+        message = "a key is offered twice, of low order, or not written as keys are."
+        raise refusal(Code.SUM_PEERS, message, where="keys")
     for offer in offers:
         values = _offer_values(context, offer.name, offer.sharing_key, offer.masking_key)
         if not is_signed(roster.keys[offer.name], offer.signature, _KEYS, values):
