@@ -6,9 +6,9 @@ import hashlib
 import math
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pandas as pd
 
@@ -17,17 +17,23 @@ from common.errors import Code, ConfigError, PlanError
 from common.files import write_atomic, write_parquet
 from common.job import Job
 from common.privacy.filters import Cap, best_order
+from common.privacy.roster import Roster, Terms
 from common.schedule import facts_of, schedule_of
 from common.solvers.registry import make_solver
 from server.keys import server_key
 from simulations.dataset import Dataset
 from simulations.policies import policy_for, policy_toml
+from simulations.rosters import make_roster, terms_of
 from simulations.run_folder import RunFolder
 from simulations.scenario import Scenario
 
 __all__ = ["client_names", "declared_population", "make_job", "prepare"]
 
 _EVENT_COLUMNS = ["user_id", "item_id", "weight", "datetime"]
+_NO_ROSTER: Final = "0" * 64
+"""Digest in a job whose clients have no keys yet; no roster has it."""
+_RECORD_MARK: Final = "record_sums"
+"""An empty file of this name: what the server receives in secure sums is to be kept."""
 
 
 def declared_population(users: int) -> int:
@@ -60,14 +66,18 @@ def _folder_name(name: str) -> str:
 
 
 def make_job(scenario: Scenario, dataset: Dataset) -> Job:
-    """The job that a scenario asks for, priced and found possible; `prepare` adds the server.
+    """The job that a scenario asks for, priced and found possible.
+
+    `prepare` adds the server and the roster: their keys are made with the folder.
 
     Raises:
-        ConfigError: unknown solver or settings.
+        ConfigError: unknown solver or settings; one client in mode `distributed`.
+        PolicyError: `policy-threshold`, too few honest clients for secure sums.
         PlanError: no plan meets ε, δ and unit.
     """
     declared = [declared_population(size) for size in dataset.partition.sizes]
     population = sum(declared)
+    terms = terms_of(scenario, len(declared))
     private = scenario.mode != "none"
     delta = scenario.delta if scenario.delta is not None else population**-1.1
     if scenario.epsilon is not None and not scenario.epsilon > 0:
@@ -89,9 +99,9 @@ def make_job(scenario: Scenario, dataset: Dataset) -> Job:
         "catalogue_version": dataset.catalogue.version,
         "n_items": len(dataset.catalogue),
         "catalogue_derived": dataset.catalogue.source == "derived",
-        "clients": len(dataset.partition.names),
+        "clients": len(declared),
         "population": population,
-        "signal": math.hypot(*declared),
+        "signal": _signal(declared, terms),
         "mode": scenario.mode,
         "unit": scenario.unit,
         "epsilon": scenario.target_epsilon,
@@ -101,10 +111,19 @@ def make_job(scenario: Scenario, dataset: Dataset) -> Job:
         "evaluation_share": scenario.evaluation_share,
         "seed": scenario.seed,
     }
+    if terms is not None:
+        values |= {"threshold": terms.threshold, "colluders": terms.colluders, "roster": _NO_ROSTER}
     job = _aimed(Job.load(values, where="scenario"))
     schedule_of(job)
-    policy_for(job, scenario.lifetime_epsilon)
+    policy_for(job, lifetime_epsilon=scenario.lifetime_epsilon)
     return job
+
+
+def _signal(declared: Sequence[int], terms: Terms | None) -> float:
+    """Declared users behind one unit of noise: see `Job.signal`."""
+    if terms is None:
+        return math.hypot(*declared)
+    return sum(declared) * math.sqrt(terms.honest / terms.clients)
 
 
 def _aimed(job: Job) -> Job:
@@ -117,23 +136,33 @@ def _aimed(job: Job) -> Job:
 
 
 def prepare(folder: RunFolder, scenario: Scenario, dataset: Dataset, job: Job) -> Job:
-    """Write the server's key and every client's folder, then what makes the run count as prepared.
+    """Write the keys and every client's folder, then what makes the run count as prepared.
 
     Returns:
-        The job as it is written: it names the run's server.
+        The job as it is written: it names the run's server, and the roster where there is one.
 
     Raises:
         DataError: `disk-full`, or the folder cannot be written; nothing is left behind.
         RunError: another process was faster.
     """
     with folder.fresh():
-        job = job.model_copy(update={"server": server_key(folder.path).public})
-        _write(folder, scenario, dataset, job)
+        known = {"server": server_key(folder.path).public}
+        roster = _roster(folder, dataset) if job.mode == "distributed" else None
+        if roster is not None:
+            known["roster"] = roster.digest
+        job = job.model_copy(update=known)
+        _write(folder, scenario, dataset, job, roster)
     return job
 
 
-def _write(folder: RunFolder, scenario: Scenario, dataset: Dataset, job: Job) -> None:
-    policy = policy_toml(policy_for(job, scenario.lifetime_epsilon))
+def _roster(folder: RunFolder, dataset: Dataset) -> Roster:
+    return make_roster(folder.clients / name for name in client_names(dataset).values())
+
+
+def _write(
+    folder: RunFolder, scenario: Scenario, dataset: Dataset, job: Job, roster: Roster | None
+) -> None:
+    policy = policy_toml(policy_for(job, roster, lifetime_epsilon=scenario.lifetime_epsilon))
     dataset.catalogue.save(folder.path / "catalogue.json")
     if dataset.rejected is not None and dataset.rejected.n_rows:
         dataset.rejected.write(folder.path / "rejected.csv")
@@ -148,6 +177,8 @@ def _write(folder: RunFolder, scenario: Scenario, dataset: Dataset, job: Job) ->
             heldout[name].drop_duplicates("user_id"),
             {CLIENT_TOML: _client_toml(short, scenario, sizes[name]), POLICY_TOML: policy},
         )
+    if scenario.record_sums:
+        write_atomic(folder.path / _RECORD_MARK, b"")
     folder.write_start(scenario, dataset.fingerprint(), job)
 
 

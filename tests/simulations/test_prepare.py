@@ -89,8 +89,8 @@ def test_a_simulated_client_allows_its_job_with_one_repeat_and_nothing_beside_it
 ) -> None:
     run = prepare_run(**overrides)
     job = read_job(run.path)
-    policies = {read_policy(folder) for folder in client_folders(run.path)}
-    (policy,) = policies
+    policy, *others = [read_policy(folder) for folder in client_folders(run.path)]
+    assert all(other == policy for other in others)
     assert policy == policy_for(job)
     assert policy.servers == (job.server,)
     assert (policy.solvers, policy.modes, policy.unit) == ((job.solver,), ("local",), "user")
@@ -146,6 +146,8 @@ def test_a_policy_survives_its_file(tmp_path: Path) -> None:
         servers=("ab" * 32,),
         max_sampling_rate=0.25,
         min_population=500,
+        roster={"shop.1": "ab" * 32, "Côte-d-Ivoire": "cd" * 32, "𝐀_2": "ef" * 32},
+        colluders=2,
         max_message_bytes=10_000,
         serving="shop",
     )
