@@ -8,27 +8,41 @@ from pathlib import Path
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from common.config import read_json
+from common.config import Settings, read_json
 from common.errors import Code, ConfigError, RunError
 from common.job import Job
+from common.privacy.roster import ClientName, Roster
+from common.privacy.signing import PublicKey
 from server.keys import HOME_SETTING, key_of, server_home
 from server.record import Observer, SilentObserver
 from server.registry import Registry
 from server.roster import gather
 from server.rounds import Rounds
+from server.seen import RECORD_MARK
 
-__all__ = ["JOB_FILE", "app", "make_app", "read_job"]
+__all__ = ["JOB_FILE", "ROSTER_FILE", "app", "make_app", "read_job", "read_roster"]
 
 JOB_FILE = "job.json"
+ROSTER_FILE = "roster.toml"
 
 
-def make_app(run: Path | None = None, observer: Observer | None = None) -> ServerApp:
+class _RosterFile(Settings):
+    """A file with the table `roster` of a policy, and nothing else."""
+
+    roster: dict[ClientName, PublicKey]
+
+
+def make_app(
+    run: Path | None = None, observer: Observer | None = None, *, record_sums: bool | None = None
+) -> ServerApp:
     """A ServerApp for one run.
 
     Args:
         run: folder with `job.json`; None reads it from the run configuration's `run`. The
             server's home is the run configuration's `server-home`; see `server_home`.
         observer: told about every round.
+        record_sums: keep what the server receives in secure sums; None does so if there is a
+            file `record_sums` in the run's folder.
     """
     server_app = ServerApp()
 
@@ -46,6 +60,8 @@ def make_app(run: Path | None = None, observer: Observer | None = None) -> Serve
             registry=Registry(folder / "server"),
             observer=observer if observer is not None else SilentObserver(),
             home=home,
+            roster=read_roster(folder),
+            record_sums=(folder / RECORD_MARK).exists() if record_sums is None else record_sums,
         ).run()
 
     return server_app
@@ -69,6 +85,22 @@ def read_job(folder: Path) -> Job:
             remedy="Prepare one with `hushrec simulate --prepare --out DIR`.",
         ) from None
     return Job.load(values, where=str(path))
+
+
+def read_roster(folder: Path) -> Roster | None:
+    """The roster of a run's clients, from the same table as in their policies; None without it.
+
+    A server can do without: clients check each other. With it, one that signs wrongly is dropped
+    and stops nobody else.
+
+    Raises:
+        ConfigError: it cannot be read.
+        PolicyError: `policy-roster`, two clients share a key.
+    """
+    path = folder / ROSTER_FILE
+    if not path.exists():
+        return None
+    return Roster.of(_RosterFile.load_toml(path).roster)
 
 
 def _folder(context: Context) -> Path:

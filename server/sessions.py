@@ -48,8 +48,9 @@ class SessionRecord(Settings):
     """Its number, from 0 for every step."""
     outcome: str = BEGUN
     """`summed`, `begun`, or the code that ended it."""
-    masked: bool = False
-    """Clients were asked for masked words: what these cost them is spent."""
+    stage: Stage | None = None
+    """The last stage that clients were asked for; None as long as it goes on. From `masked` on
+    it has cost clients what a release costs."""
     survivors: tuple[str, ...] = ()
     """Clients whose words were counted, in order of name."""
     dropped: dict[str, Drop] = Field(default_factory=dict)

@@ -61,7 +61,7 @@ def test_what_became_of_a_session_is_kept(tmp_path: Path) -> None:
     sessions = Sessions(tmp_path)
     records = [
         SessionRecord(
-            step=7, session=sessions.begin(7), outcome="sum-threshold", masked=True,
+            step=7, session=sessions.begin(7), outcome="sum-threshold", stage="masked",
             dropped={"shop-1": Drop(stage="masked", code="no-answer")},
         ),
         SessionRecord(step=7, session=sessions.begin(7), outcome=SUMMED, survivors=("a", "b")),

@@ -1,0 +1,376 @@
+"""Secure sums at the server: who is lost where, what the total is of, and what is never asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from common.errors import Code, RunError
+from common.privacy.shared_noise import natural, noise_std_of
+from common.protocol import OK, SumCall, SumReply
+from common.secure_sum.messages import STAGES, Stage
+from server.sessions import BEGUN, SUMMED, Sessions
+from server.sums import Summed
+from tests.server.parties import Federation, PartyGrid, Tamper, change, lose
+
+Make = Callable[..., Federation]
+NO_INPUTS: dict[str, Any] = {}
+
+
+@pytest.fixture
+def federation(tmp_path: Path) -> Make:
+    return lambda clients=5, threshold=4, **more: Federation.of(
+        tmp_path, clients, threshold, **more
+    )
+
+
+def total_of(made: Federation, **changes: Any) -> Summed:
+    return made.sums(**changes).sum(0, NO_INPUTS, made.release)
+
+
+def check_total(made: Federation, summed: Summed, survivors: list[str]) -> None:
+    assert [member.name for member in summed.survivors] == survivors
+    wanted = natural(made.words_of(survivors), made.release)
+    assert np.array_equal(summed.total.values, wanted)
+    assert summed.total.noise_std == noise_std_of(made.release, len(survivors))
+    assert summed.total.population == 100.0 * len(survivors)
+
+
+def asked_at(made: Federation, stage: Stage) -> list[str]:
+    return [
+        client.name
+        for client in made.grid.clients.values()
+        if any(call.stage == stage for call in client.asked)
+    ]
+
+
+def test_the_total_is_exactly_that_of_the_words(federation: Make) -> None:
+    made = federation()
+    summed = total_of(made)
+    check_total(made, summed, made.names)
+    assert summed.refused == {}
+    assert [record.outcome for record in summed.sessions] == [SUMMED]
+    for stage in STAGES:
+        assert asked_at(made, stage) == made.names
+
+
+COUNTED: Mapping[Stage, bool] = {
+    "keys": False, "shares": False, "masked": False, "survivors": True, "reveal": True
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("lost", [1, 2])
+def test_whoever_is_lost_down_to_the_threshold_the_total_is_of_who_survived(
+    federation: Make, stage: Stage, lost: int
+) -> None:
+    made = federation(7, 5)
+    gone = made.names[1 : 1 + lost]
+    made.grid.tampering = lose(dict.fromkeys(gone, stage))
+    summed = total_of(made)
+    left = [name for name in made.names if name not in gone]
+    check_total(made, summed, made.names if COUNTED[stage] else left)
+    assert summed.refused == ({} if COUNTED[stage] else dict.fromkeys(gone, "no-answer"))
+    (record,) = summed.sessions
+    assert {n: (d.stage, d.code) for n, d in record.dropped.items()} == dict.fromkeys(
+        gone, (stage, "no-answer")
+    )
+    after = STAGES[STAGES.index(stage) + 1 :]
+    assert all(asked_at(made, later) == left for later in after)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_below_the_threshold_a_session_ends_without_a_total(federation: Make, stage: Stage) -> None:
+    made = federation(7, 5)
+    gone = made.names[:3]
+    made.grid.tampering = lose(dict.fromkeys(gone, stage))
+    with pytest.raises(RunError) as caught:
+        total_of(made, attempts=1)
+    assert caught.value.code is Code.RUN_QUORUM
+    assert f"ended at stage {stage}, sum-threshold: 4 of 7" in caught.value.message
+    assert all(f"{name} at {stage}: no-answer" in caught.value.message for name in gone)
+    nothing = "Nothing was spent" in caught.value.remedy
+    assert nothing is (stage in {"keys", "shares"})
+    (record,) = Sessions(made.folder).of(0)
+    assert (record.outcome, record.stage) == ("sum-threshold", stage)
+    for later in STAGES[STAGES.index(stage) + 1 :]:
+        assert asked_at(made, later) == []
+
+
+@given(st.data())
+@settings(max_examples=25, deadline=None)
+def test_whoever_is_lost_wherever(tmp_path_factory: pytest.TempPathFactory, data: Any) -> None:
+    clients = data.draw(st.integers(2, 7))
+    threshold = data.draw(st.integers(clients // 2 + 1, clients))
+    if 2 * threshold <= clients + 1:
+        threshold += 1
+    made = Federation.of(tmp_path_factory.mktemp("sums"), clients, threshold)
+    fates = data.draw(
+        st.lists(st.sampled_from([None, *STAGES]), min_size=clients, max_size=clients)
+    )
+    lost = {name: fate for name, fate in zip(made.names, fates, strict=True) if fate}
+    made.grid.tampering = lose(lost)
+    if clients - len(lost) < threshold:
+        with pytest.raises(RunError):
+            total_of(made, attempts=1)
+        made.grid.tampering = lambda *_: _[-1]
+        check_total(made, total_of(made), made.names)
+        return
+    early = {name for name, stage in lost.items() if not COUNTED[stage]}
+    check_total(made, total_of(made), [name for name in made.names if name not in early])
+
+
+def test_a_session_that_fails_is_followed_by_one_with_everything_new(federation: Make) -> None:
+    made = federation()
+    gone = lose({"shop-1": "masked", "shop-2": "masked"})
+    made.grid.tampering = lambda name, call, reply: (
+        gone(name, call, reply) if call.session == 0 else reply
+    )
+    summed = total_of(made)
+    check_total(made, summed, made.names)
+    assert [record.outcome for record in summed.sessions] == ["sum-threshold", SUMMED]
+    asked = made.client("shop-3").asked
+    assert [call.session for call in asked] == [0, 0, 0, 1, 1, 1, 1, 1]
+    assert len({call.context for call in asked}) == 2
+    keys = [call.body for call in asked if call.stage == "shares"]
+    assert keys[0] != keys[1]
+    everything = sum(len(client.asked) for client in made.grid.clients.values())
+    assert summed.bytes_down > everything * 1000
+
+
+def test_attempts_are_as_many_as_were_allowed(federation: Make) -> None:
+    made = federation()
+    made.grid.tampering = lose({"shop-1": "shares", "shop-2": "shares"})
+    with pytest.raises(RunError, match="no total in 3 sessions"):
+        total_of(made, attempts=3)
+    assert [record.session for record in Sessions(made.folder).of(0)] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("nth", [0, 2])
+def test_a_server_that_is_killed_never_uses_a_number_again(
+    federation: Make, stage: Stage, nth: int
+) -> None:
+    made = federation()
+    calls = []
+
+    def kill(call: SumCall) -> None:
+        calls.append(call)
+        if call.session == 0 and [c.stage for c in calls].count(stage) == nth + 1:
+            raise KeyboardInterrupt
+
+    made.grid.before = kill
+    with pytest.raises(KeyboardInterrupt):
+        total_of(made)
+    made.grid.before = lambda _: None
+    summed = total_of(made)
+    check_total(made, summed, made.names)
+    assert [record.outcome for record in summed.sessions] == [BEGUN, SUMMED]
+    assert {call.session for call in made.client("shop-4").asked[-5:]} == {1}
+
+
+def test_too_few_clients_are_not_even_asked(federation: Make) -> None:
+    made = federation()
+    sums = made.sums()
+    few = replace(sums.asking, members=made.members[:3])
+    with pytest.raises(RunError, match="3 of 5 clients can be asked") as caught:
+        replace(sums, asking=few).sum(0, NO_INPUTS, made.release)
+    assert caught.value.code is Code.RUN_QUORUM
+    assert all(not client.asked for client in made.grid.clients.values())
+    assert Sessions(made.folder).of(0) == ()
+
+
+def test_a_refusal_is_a_drop_out_with_its_code(federation: Make) -> None:
+    made = federation()
+    made.grid.tampering = change("keys", ["shop-2"], lambda _: SumReply("budget-lifetime"))
+    summed = total_of(made)
+    check_total(made, summed, ["shop-1", "shop-3", "shop-4", "shop-5"])
+    assert summed.refused == {"shop-2": "budget-lifetime"}
+
+
+def as_another(reply: SumReply) -> SumReply:
+    assert reply.body is not None
+    return replace(reply, body=reply.body.model_copy(update={"name": "shop-1"}))
+
+
+def body(**fields: Any) -> Callable[[SumReply], SumReply]:
+    def make(reply: SumReply) -> SumReply:
+        assert reply.body is not None
+        return replace(reply, body=reply.body.model_copy(update=fields))
+
+    return make
+
+
+def words(make: Callable[[Any], Any]) -> Callable[[SumReply], SumReply]:
+    return lambda reply: replace(reply, words=make(reply.words))
+
+
+def from_body(make: Callable[[Any], dict[str, Any]]) -> Callable[[SumReply], SumReply]:
+    return lambda reply: body(**make(reply.body))(reply)
+
+
+def without_first(values: dict[str, str]) -> dict[str, str]:
+    return dict(list(values.items())[1:])
+
+
+NONSENSE: dict[str, tuple[Stage, Callable[[SumReply], SumReply], str]] = {
+    "another's offer": ("keys", as_another, "sum-peers"),
+    "a key of low order": ("keys", body(masking_key="0" * 64), "sum-peers"),
+    "one key twice": ("keys", from_body(lambda b: {"masking_key": b.sharing_key}), "sum-peers"),
+    "no offer": ("keys", lambda r: replace(r, body=None), "protocol-invalid"),
+    "another's deal": ("shares", as_another, "sum-peers"),
+    "a deal to nobody": ("shares", body(shares=()), "sum-share"),
+    "a deal short of one": ("shares", from_body(lambda b: {"shares": b.shares[1:]}), "sum-share"),
+    "a deal in disorder": (
+        "shares", from_body(lambda b: {"shares": b.shares[::-1]}), "sum-share"
+    ),
+    "a deal to one twice": (
+        "shares", from_body(lambda b: {"shares": (b.shares[0], *b.shares[:-1])}), "sum-share"
+    ),
+    "a deal by another": (
+        "shares",
+        from_body(lambda b: {"shares": tuple(
+            s.model_copy(update={"sender": "shop-1"}) for s in b.shares)}),
+        "sum-share",
+    ),
+    "no words": ("masked", lambda r: replace(r, words=None), "protocol-invalid"),
+    "fewer words": ("masked", words(lambda w: w[:-1].copy()), "inbound-array"),
+    "one word for all": ("masked", words(lambda w: w[:1].copy()), "inbound-array"),
+    "floats": ("masked", words(lambda w: w.astype(np.float32)), "protocol-invalid"),
+    "signed words": ("masked", words(lambda w: w.astype(np.int64)), "protocol-invalid"),
+    "words of another size": ("masked", words(lambda w: w.astype(
+        np.uint64 if w.dtype == np.uint32 else np.uint32)), "inbound-array"),
+    "another's agreement": ("survivors", as_another, "sum-peers"),
+    "another's reveal": ("reveal", as_another, "sum-peers"),
+    "a seed short": ("reveal", from_body(lambda b: {"seeds": without_first(b.seeds)}), "sum-share"),
+    "a key nobody asked for": (
+        "reveal", from_body(lambda b: {"keys": {"shop-1": b.seeds["shop-1"]}}), "sum-share"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NONSENSE)
+def test_who_says_nonsense_is_dropped_and_the_others_go_on(federation: Make, name: str) -> None:
+    stage, make, code = NONSENSE[name]
+    made = federation()
+    made.grid.tampering = change(stage, ["shop-3"], make)
+    summed = total_of(made, attempts=1)
+    left = [n for n in made.names if n != "shop-3"]
+    check_total(made, summed, made.names if COUNTED[stage] else left)
+    (record,) = summed.sessions
+    assert {n: (d.stage, d.code) for n, d in record.dropped.items()} == {"shop-3": (stage, code)}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_an_error_of_flowers_is_a_drop_out(federation: Make, stage: Stage) -> None:
+    from flwr.app import Error, Message
+
+    made = federation()
+
+    def fail(call: SumCall, answer: Message) -> Message:
+        if call.stage == stage and answer.metadata.src_node_id == 4:
+            answer.__dict__["_error"] = Error(1, "quotes a row")
+            answer.__dict__["_content"] = None
+        return answer
+
+    made.grid.raw = fail
+    (record,) = total_of(made).sessions
+    assert {n: (d.stage, d.code) for n, d in record.dropped.items()} == {
+        "shop-3": (stage, "flower-error")
+    }
+
+
+SIGNED: dict[str, tuple[Stage, str]] = {"keys": ("keys", "sum-peers"), "survivors": ("survivors", "sum-survivors")}  # fmt: skip # noqa: E501
+
+
+@pytest.mark.parametrize("stage", SIGNED)
+def test_who_signs_wrongly_stops_the_others_unless_the_server_has_the_roster(
+    federation: Make, stage: Stage
+) -> None:
+    made = federation()
+    made.grid.tampering = change(stage, ["shop-3"], body(signature="0" * 128))
+    with pytest.raises(RunError):
+        total_of(made, attempts=1)
+    summed = total_of(made, attempts=1, roster=made.roster)
+    assert summed.sessions[-1].dropped["shop-3"].code == SIGNED[stage][1]
+
+
+def wrong_share(reply: SumReply) -> SumReply:
+    assert reply.body is not None
+    seeds = {name: f"{int(share, 16) ^ 1:066x}" for name, share in reply.body.seeds.items()}  # type: ignore[union-attr]
+    return body(seeds=seeds)(reply)
+
+
+@pytest.mark.parametrize("wrong", ["shop-1", "shop-3", "shop-5"])
+def test_one_who_reveals_wrong_shares_is_found_where_there_is_one_to_spare(
+    federation: Make, wrong: str
+) -> None:
+    made = federation(5, 4)
+    made.grid.tampering = change("reveal", [wrong], wrong_share)
+    summed = total_of(made, attempts=1)
+    check_total(made, summed, made.names)
+    dropped = {n: (d.stage, d.code) for n, d in summed.sessions[0].dropped.items()}
+    used = wrong != "shop-5"  # the first four are enough
+    assert dropped == ({wrong: ("reveal", "sum-share")} if used else {})
+
+
+@pytest.mark.parametrize(("threshold", "wrong"), [(5, ["shop-2"]), (4, ["shop-2", "shop-3"])])
+def test_wrong_shares_with_nobody_to_spare_end_the_session_and_name_the_secret(
+    federation: Make, threshold: int, wrong: list[str]
+) -> None:
+    made = federation(5, threshold)
+    made.grid.tampering = change("reveal", wrong, wrong_share)
+    with pytest.raises(RunError, match="sum-share: the shares of a secret of shop-1") as caught:
+        total_of(made, attempts=1)
+    assert "Lost: nobody" in caught.value.message
+    made.grid.tampering = lambda _, __, reply: reply
+    check_total(made, total_of(made), made.names)
+
+
+def test_a_seed_that_was_announced_otherwise_ends_the_session(federation: Make) -> None:
+    made = federation(6, 4)
+    made.grid.tampering = change("shares", ["shop-4"], body(seed_digest="0" * 64))
+    with pytest.raises(RunError, match="a secret of shop-4"):
+        total_of(made, attempts=1)
+
+
+def test_inputs_travel_at_one_stage_and_are_in_memory_once(
+    federation: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, records = federation(), []
+    send = PartyGrid.send_and_receive
+
+    def watch(self: PartyGrid, messages: Any, **options: Any) -> Any:
+        messages = list(messages)
+        records.append([message.content["inputs"] for message in messages])
+        return send(self, messages, **options)
+
+    monkeypatch.setattr(PartyGrid, "send_and_receive", watch)
+    inputs = {"item_table": np.ones((9, 3), np.float32)}
+    made.sums().sum(0, inputs, made.release)  # type: ignore[arg-type]
+    assert [{len(record) for record in stage} for stage in records] == [{0}, {0}, {1}, {0}, {0}]
+    assert all(len({id(record) for record in stage}) == 1 for stage in records)
+
+
+def test_silence_of_all_is_no_total(federation: Make) -> None:
+    made = federation()
+    silent: Tamper = lambda *_: None  # noqa: E731
+    made.grid.tampering = silent
+    with pytest.raises(RunError, match="0 of 5 clients are left"):
+        total_of(made)
+
+
+def test_an_honest_answer_is_ok(federation: Make) -> None:
+    """The tests above change answers that are right before."""
+    made = federation()
+    codes: list[str] = []
+    made.grid.tampering = lambda _, __, reply: codes.append(reply.code) or reply  # type: ignore[func-returns-value]
+    total_of(made)
+    assert set(codes) == {OK}
