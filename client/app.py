@@ -15,7 +15,7 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from client.home import Home, check_home, resolve_home
-from client.release import answer, answer_code, answer_hello, answer_receipt
+from client.release import answer, answer_code, answer_hello, answer_receipt, answer_sum
 from common.errors import Code, ConfigError, DataError, HushRecError
 
 if TYPE_CHECKING:
@@ -72,6 +72,10 @@ def make_app(
     def step(message: Message, context: Context) -> Message:
         return _step(message, resolve_home(context, run, simulation=simulation), clock)
 
+    @client_app.train("sum")
+    def secure_sum(message: Message, context: Context) -> Message:
+        return _sum(message, resolve_home(context, run, simulation=simulation), clock)
+
     @client_app.query("hello")
     def hello(message: Message, context: Context) -> Message:
         return _hello(message, resolve_home(context, run, simulation=simulation), clock)
@@ -92,6 +96,17 @@ def _step(message: Message, home: Home, clock: Clock | None) -> Message:
         task = guard.read(message.content)
         reply = guard.answer(task, lambda schedule: prepared_step(task, schedule, store))
     return answer(message, reply)
+
+
+def _sum(message: Message, home: Home, clock: Clock | None) -> Message:
+    from client.guard import SumGuard
+    from client.training import prepared_words
+
+    store = _open(home)
+    with SumGuard.open(store, clock) as guard:
+        call = guard.read_call(message.content)
+        reply = guard.answer_call(call, lambda schedule: prepared_words(call.task, schedule, store))
+    return answer_sum(message, call.stage, reply)
 
 
 def _hello(message: Message, home: Home, clock: Clock | None) -> Message:

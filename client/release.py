@@ -1,8 +1,10 @@
 """The only way out: every outbound message is built here, from declared values alone.
 
 Guarantee:
-    A reply holds a fixed code, public facts, or the arrays of a release whose event is
-    already in the ledger. Anything else raises `release-undeclared` before it is sent.
+    A reply holds a fixed code, public facts, the arrays of a release whose event is already
+    in the ledger, or what a stage of a secure sum says: keys, sealed shares, signatures and
+    shares, which depend on no data. Anything else raises `release-undeclared` before it is
+    sent.
 """
 
 from __future__ import annotations
@@ -17,13 +19,24 @@ from flwr.app import Message
 from numpy.typing import NDArray
 
 from common.errors import Code, ReleaseError
-from common.protocol import OK, Hello, Reply
+from common.protocol import OK, Hello, Reply, SumReply
 
 if TYPE_CHECKING:  # not at run time: a code must leave even where these cannot be loaded
     from client.store import ClientSettings
+    from common.privacy.plan import Release
+    from common.privacy.shared_noise import Words
+    from common.secure_sum.messages import Stage
     from common.solvers.base import ArraySpec
 
-__all__ = ["answer", "answer_code", "answer_hello", "answer_receipt", "declared"]
+__all__ = [
+    "answer",
+    "answer_code",
+    "answer_hello",
+    "answer_receipt",
+    "answer_sum",
+    "declared",
+    "declared_words",
+]
 
 
 def declared(
@@ -49,9 +62,35 @@ def declared(
     return wire
 
 
+def declared_words(words: Words, release: Release) -> Words:
+    """The words of a secure sum, exactly those that the plan has room for.
+
+    Raises:
+        ReleaseError: `release-undeclared`, another shape or type than is planned.
+    """
+    bits = 0 if release.shares is None else release.shares.word_bits
+    if words.shape != (release.rows, release.width) or words.dtype != f"uint{bits}":
+        raise _undeclared(
+            f"words {words.shape} {words.dtype}, declared ({release.rows}, {release.width}) "
+            f"of {bits} bits"
+        )
+    return words
+
+
 def answer(task: Message, reply: Reply) -> Message:
     """The message that carries a stored release."""
     return Message(reply.to_records(), reply_to=task)
+
+
+def answer_sum(call: Message, stage: Stage, reply: SumReply) -> Message:
+    """The message that carries what one stage of a secure sum says, and nothing of another.
+
+    Raises:
+        ReleaseError: `release-undeclared`, the stage does not say that.
+    """
+    if not reply.is_of(stage):
+        raise _undeclared(f"stage {stage} does not say what it was given")
+    return Message(reply.to_records(), reply_to=call)
 
 
 def answer_code(task: Message, code: Code) -> Message:

@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from client.release import declared
+from client.release import declared, declared_words
 from client.store import ClientStore
-from common.arrays import State
+from common.arrays import Ints, State
 from common.privacy.contributions import Contributions
 from common.privacy.inbound import check_arrays
-from common.privacy.mechanisms import SumMechanism
+from common.privacy.mechanisms import OnFailure, SumMechanism
+from common.privacy.shared_noise import SharedSum, Words
+from common.privacy.summing import undeclared
 from common.protocol import Task
 from common.schedule import Schedule
 from common.solvers.base import SUM, NoisyTotal
 
-__all__ = ["Compute", "prepared_step"]
+__all__ = ["Compute", "ComputeWords", "prepared_step", "prepared_words"]
 
 Compute: TypeAlias = Callable[[SumMechanism], Mapping[str, NDArray[Any]]]
 """Makes the arrays of a release from the sums of one mechanism."""
+ComputeWords: TypeAlias = Callable[[SharedSum], Words]
+"""Makes the words of a secure sum, not yet masked, from the one sum of a mechanism."""
 
 _LOG = logging.getLogger("hushrec.client")
+_Total = TypeVar("_Total")
 
 
 def prepared_step(task: Task, schedule: Schedule, store: ClientStore) -> Compute:
@@ -37,9 +42,29 @@ def prepared_step(task: Task, schedule: Schedule, store: ClientStore) -> Compute
     Raises:
         InboundError: an array from the server is not safe to use.
     """
-    safe = check_arrays(task.inputs, schedule.steps[task.step].inputs)
-    inputs = {name: array.astype(np.float64) for name, array in safe.items()}
+    inputs = _checked(task, schedule)
     return lambda mechanism: _run(task.step, schedule, inputs, store, mechanism)
+
+
+def prepared_words(task: Task, schedule: Schedule, store: ClientStore) -> ComputeWords:
+    """As `prepared_step`, for a step that is one secure sum.
+
+    Raises:
+        InboundError: an array from the server is not safe to use.
+        ReleaseError: `release-undeclared`, the step is more than one sum of all clients.
+    """
+    step, inputs = schedule.steps[task.step], _checked(task, schedule)
+    if step.aggregate == "average" or step.release.steps != 1:
+        raise undeclared(schedule.plan.releases[task.step], "is not one sum of all clients")
+    return lambda mechanism: declared_words(
+        _summed(task.step, schedule, inputs, store, mechanism.sample, mechanism.words),
+        schedule.plan.releases[task.step],
+    )
+
+
+def _checked(task: Task, schedule: Schedule) -> State:
+    safe = check_arrays(task.inputs, schedule.steps[task.step].inputs)
+    return {name: array.astype(np.float64) for name, array in safe.items()}
 
 
 def _run(
@@ -70,6 +95,17 @@ def _run(
 def _sum(
     index: int, schedule: Schedule, inputs: State, store: ClientStore, mechanism: SumMechanism
 ) -> NDArray[np.float64]:
+    return _summed(index, schedule, inputs, store, mechanism.sample, mechanism.sum)
+
+
+def _summed(
+    index: int,
+    schedule: Schedule,
+    inputs: State,
+    store: ClientStore,
+    sample: Callable[[int], Ints],
+    total: Callable[[Iterable[Contributions], OnFailure], _Total],
+) -> _Total:
     """One sum, whatever its contributions do: no code tells a server that they failed.
 
     Solvers contain what one user's events break, so nothing should arrive here. What does
@@ -82,8 +118,8 @@ def _sum(
     def contributions() -> Iterator[Contributions]:
         yield from schedule.contribute(index, _read_only(inputs), store, users)
 
-    users = mechanism.sample(store.histories.n_users)
-    return mechanism.sum(contributions(), failed)
+    users = sample(store.histories.n_users)
+    return total(contributions(), failed)
 
 
 def _read_only(state: State) -> State:

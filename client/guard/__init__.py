@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
-from client.guard.guard import Check, Clock, Guard
+from client.guard.guard import Check, Guard
+from client.guard.releasing import Clock
+from client.guard.sums import SumCheck, SumGuard
 
-__all__ = ["Check", "Clock", "Guard"]
+__all__ = ["Check", "Clock", "Guard", "SumCheck", "SumGuard"]

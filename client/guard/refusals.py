@@ -10,14 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from client.guard.budget import BudgetError
 from client.ledger_store import LedgerStore
 from common.errors import Code, HushRecError
-from common.protocol import Task
+from common.protocol import SumCall, Task
 
-__all__ = ["MOST_OF_STRANGERS", "refusing"]
+__all__ = ["MOST_OF_STRANGERS", "Asked", "refusing"]
+
+Asked: TypeAlias = Task | SumCall
+"""What a server asks for."""
 
 MOST_OF_STRANGERS: Final = 100
 """Rows of a UTC day, for each code, of what is refused before the server is known."""
@@ -29,7 +32,7 @@ _UNRECORDED: Final = (Code.LEDGER_WRITE, Code.LEDGER_BROKEN, Code.LEDGER_FOREIGN
 @contextmanager
 def refusing(
     ledger: LedgerStore,
-    task: Task | None = None,
+    task: Asked | None = None,
     *,
     quote: bool = True,
     stranger: date | None = None,
@@ -78,7 +81,7 @@ def _record(ledger: LedgerStore, body: dict[str, Any], stranger: date | None) ->
         ledger.append("refuse", {**body, "strangers": counted} if counted else body)
 
 
-def _body(error: Exception, code: Code, task: Task | None, *, quote: bool) -> dict[str, Any]:
+def _body(error: Exception, code: Code, task: Asked | None, *, quote: bool) -> dict[str, Any]:
     body: dict[str, Any] = {
         "job_id": "" if task is None else task.job.job_id,
         "step": -1 if task is None else task.step,

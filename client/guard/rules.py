@@ -16,7 +16,7 @@ from common.errors import Code, PolicyError
 from common.job import Job
 from common.privacy.plan import PrivacyPlan
 from common.privacy.policy import Policy
-from common.protocol import Task
+from common.protocol import SumCall, Task
 
 __all__ = [
     "check_delta",
@@ -89,7 +89,7 @@ def _size(value: Any) -> int:
     return 8
 
 
-def check_server(policy: Policy, task: Task) -> None:
+def check_server(policy: Policy, task: Task | SumCall) -> None:
     """The task is signed by the server that its job names, and the policy knows that server.
 
     Raises:

@@ -33,12 +33,15 @@ ReplyBody: TypeAlias = KeyOffer | ShareOffer | Agreement | Reveal
 Words: TypeAlias = NDArray[np.uint32] | NDArray[np.uint64]
 """Masked words of a sum, `[rows, width]`."""
 
+_KINDS: Final[Mapping[Stage, type[ReplyBody] | None]] = {
+    "keys": KeyOffer,
+    "shares": ShareOffer,
+    "masked": None,
+    "survivors": Agreement,
+    "reveal": Reveal,
+}
 _SAYS: Final[Mapping[Stage, Callable[[str], ReplyBody | None]]] = {
-    "keys": body_reader(KeyOffer),
-    "shares": body_reader(ShareOffer),
-    "masked": no_body,
-    "survivors": body_reader(Agreement),
-    "reveal": body_reader(Reveal),
+    stage: no_body if kind is None else body_reader(kind) for stage, kind in _KINDS.items()
 }
 _RELEASE, _WORDS = "release", "words"
 
@@ -58,6 +61,22 @@ class SumReply:
     body: ReplyBody | None = None
     words: Words | None = None
     head: SignedHead | None = None
+
+    @classmethod
+    def again(cls, stage: Stage, body: str) -> Self:
+        """What was said before in a stage without words, from the JSON of its body.
+
+        Raises:
+            ProtocolError: `protocol-invalid`, the stage does not say that.
+        """
+        return cls(OK, _SAYS[stage](body))
+
+    def is_of(self, stage: Stage) -> bool:
+        """Whether `stage` says exactly this: its body and nothing else, or words with a head."""
+        kind, masked = _KINDS[stage], stage == "masked"
+        fits = self.body is None if kind is None else type(self.body) is kind
+        given = [self.words is not None, self.head is not None]
+        return self.code == OK and fits and given == [masked, masked]
 
     def to_records(self) -> RecordDict:
         """As Flower carries it."""
