@@ -21,6 +21,7 @@ from common.privacy.roster import Roster, Terms
 from common.schedule import facts_of, schedule_of
 from common.solvers.registry import make_solver
 from server.keys import server_key
+from server.seen import RECORD_MARK
 from simulations.dataset import Dataset
 from simulations.policies import policy_for, policy_toml
 from simulations.rosters import make_roster, terms_of
@@ -32,8 +33,6 @@ __all__ = ["client_names", "declared_population", "make_job", "prepare"]
 _EVENT_COLUMNS = ["user_id", "item_id", "weight", "datetime"]
 _NO_ROSTER: Final = "0" * 64
 """Digest in a job whose clients have no keys yet; no roster has it."""
-_RECORD_MARK: Final = "record_sums"
-"""An empty file of this name: what the server receives in secure sums is to be kept."""
 
 
 def declared_population(users: int) -> int:
@@ -178,7 +177,7 @@ def _write(
             {CLIENT_TOML: _client_toml(short, scenario, sizes[name]), POLICY_TOML: policy},
         )
     if scenario.record_sums:
-        write_atomic(folder.path / _RECORD_MARK, b"")
+        write_atomic(folder.path / RECORD_MARK, b"")
     folder.write_start(scenario, dataset.fingerprint(), job)
 
 

@@ -14,6 +14,7 @@ from simulations.results.federation import run_federation
 from simulations.results.joining import run_demo, run_regions, run_shops
 from simulations.results.membership import run_membership
 from simulations.results.reconstruction import run_reconstruction
+from simulations.results.secure import run_secure
 
 Study = Callable[[Path, Path, Sequence[int], Callable[[str], None]], None]
 
@@ -24,6 +25,7 @@ STUDIES: dict[str, Study] = {
     "federation": run_federation,
     "membership": run_membership,
     "reconstruction": run_reconstruction,
+    "secure": run_secure,
     "shops": run_shops,
     "retail": run_regions,
 }

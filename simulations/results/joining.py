@@ -17,7 +17,7 @@ from simulations.results.pages import mean_and_spread, write_page
 from simulations.results.training import Trained, train
 from simulations.scenario import Scenario
 
-__all__ = ["run_demo", "run_regions", "run_shops"]
+__all__ = ["gain_figures", "measured_by_shop", "run_demo", "run_regions", "run_shops"]
 
 EPSILONS: Final = (None, 8.0, 4.0)
 _NOTES: Final = """
@@ -46,10 +46,10 @@ def run_shops(data: Path, out: Path, seeds: Sequence[int], tell: Callable[[str],
     for epsilon, seed, trained in _central(source, seeds, 6040**-1.1):
         for clients in (8, 32, 100):
             partition = by_hash(_events(trained.dataset), clients)
-            measured = _measured(trained, partition, seed)
+            measured = measured_by_shop(trained, partition, seed)
             line = {"shops": clients, "users per shop": 6040 // clients}
             gain = gain_of_all(measured, np.random.default_rng(0))
-            rows.append({**line, "epsilon": epsilon, "seed": seed, **_figures(gain)})
+            rows.append({**line, "epsilon": epsilon, "seed": seed, **gain_figures(gain)})
             tell(str(rows[-1]))
     table = mean_and_spread(rows, ["shops", "users per shop", "epsilon"])
     write_page(
@@ -70,11 +70,11 @@ def run_regions(data: Path, out: Path, seeds: Sequence[int], tell: Callable[[str
     for epsilon, seed, trained in _central(source, seeds, None):
         by_country = Scenario.load({**source, "partition": "column:Country", "seed": seed})
         partition = _country(by_country, trained.dataset)
-        measured = _measured(trained, partition, seed)
+        measured = measured_by_shop(trained, partition, seed)
         rng = np.random.default_rng(0)
         for gain in (gain_of_all(measured, rng), *gain_by_shop_size(measured, rng)):
             line = {"users per region": gain.label, "epsilon": epsilon, "seed": seed}
-            rows.append({**line, **_figures(gain)})
+            rows.append({**line, **gain_figures(gain)})
             tell(str(rows[-1]))
     table = mean_and_spread(rows, ["users per region", "epsilon"])
     write_page(
@@ -96,10 +96,10 @@ def run_demo(data: Path, out: Path, seeds: Sequence[int], tell: Callable[[str], 
         for seed in seeds:
             trained = train(Scenario(epsilon=epsilon, seed=seed))
             partition = trained.dataset.partition
-            measured = _measured(trained, partition, seed, central=False)
+            measured = measured_by_shop(trained, partition, seed, central=False)
             for gain in gain_by_shop_size(measured, np.random.default_rng(0)):
                 line = {"users per shop": gain.label, "epsilon": f"{epsilon:g}", "seed": seed}
-                rows.append({**line, **_figures(gain)})
+                rows.append({**line, **gain_figures(gain)})
                 tell(str(rows[-1]))
     table = mean_and_spread(rows, ["users per shop", "epsilon"])
     write_page(
@@ -139,9 +139,17 @@ def _country(scenario: Scenario, central: Dataset) -> Partition:
     return found.partition
 
 
-def _measured(
+def measured_by_shop(
     trained: Trained, partition: Partition, seed: int, *, central: bool = True
 ) -> Measured:
+    """Every way of recommending, with the users dealt out as `partition` says.
+
+    Args:
+        trained: the shared model, and what it was trained on.
+        partition: who is a shop.
+        seed: of choices within shops and of random scores.
+        central: every user weighs the same in the shared model.
+    """
     return measure(
         trained.model,
         trained.dataset.split,
@@ -153,7 +161,7 @@ def _measured(
     )
 
 
-def _figures(gain: Gain) -> dict[str, Any]:
+def gain_figures(gain: Gain) -> dict[str, Any]:
     """HR@10 of every method, and what `shop` serving gains over staying alone."""
     found: dict[str, Any] = {"users": gain.users}
     for name, interval in gain.means.items():

@@ -16,6 +16,7 @@ from common.errors import Code, HushRecError
 from common.privacy.roster import Roster, Terms
 from common.privacy.signing import SigningKey
 from server.app import read_job
+from server.seen import RECORD_MARK
 from simulations.dataset import load_dataset
 from simulations.engine.folders import client_folders
 from simulations.policies import policy_for
@@ -102,8 +103,8 @@ def test_a_run_is_marked_to_be_recorded_when_that_is_asked_for(
 ) -> None:
     plain = prepare_run("plain", mode="distributed")
     recorded = prepare_run("recorded", mode="distributed", record_sums=True)
-    assert not (plain.path / "record_sums").exists()
-    assert (recorded.path / "record_sums").read_bytes() == b""
+    assert not (plain.path / RECORD_MARK).exists()
+    assert (recorded.path / RECORD_MARK).read_bytes() == b""
     assert recorded.is_run()
 
 
