@@ -37,12 +37,17 @@ def write_page(
     notes: str,
     rows: Sequence[Mapping[str, Any]],
     tables: Mapping[str, pd.DataFrame],
+    words: Mapping[str, str] | None = None,
 ) -> None:
-    """Write `NAME.md` for people and `NAME.json` with every single run."""
+    """Write `NAME.md` for people and `NAME.json` with every single run.
+
+    `words` are said under the table with the same caption.
+    """
     facts = versions()
     parts = [f"# {title}", "", f"```\n{command}\n```", "", notes.strip(), ""]
     for caption, table in tables.items():
         parts += [f"## {caption}", "", _markdown(table), ""]
+        parts += [words[caption].strip(), ""] if words and caption in words else []
     libraries = ", ".join(f"{k} {v}" for k, v in facts.items() if k != "platform")
     machine = f"Machine: {os.cpu_count()} cores, {facts['platform']}. Versions: {libraries}."
     parts += [f"{machine} Every run: [{name}.json]({name}.json).", ""]

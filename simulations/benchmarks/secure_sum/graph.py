@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import numpy as np
 from scipy import stats
+
+from common.arrays import Floats
 
 __all__ = ["Crowd", "fewest_peers"]
 
@@ -36,6 +39,7 @@ class Crowd:
     gone: int
 
 
+@cache
 def fewest_peers(crowd: Crowd, *, two_faced: bool) -> tuple[int, int] | None:
     """Smallest even number of peers `k`, and a threshold `t` of their shares, that will do.
 
@@ -62,16 +66,20 @@ def _threshold(crowd: Crowd, peers: int, two_faced: bool) -> int | None:
     """Highest threshold that enough peers will reach, if it keeps secrets hidden."""
     if _chance_of_gaps(crowd, peers) > _SECURITY / 2:
         return None
-    ts = np.arange(1, peers + 1)
-    alive = stats.hypergeom(crowd.clients - 1, crowd.clients - 1 - crowd.gone, peers)
-    reached = ts[crowd.clients * alive.cdf(ts - 1) <= _CORRECTNESS]
-    if not len(reached):
-        return None
-    t = int(reached[-1])
+    others = crowd.clients - 1
+    fewer = np.cumsum(_among_peers(others, others - crowd.gone, peers))  # at most so many left
+    (enough,) = np.nonzero(crowd.clients * fewer > _CORRECTNESS)
+    t = int(enough[0])
     too_many = 2 * t - peers if two_faced else t
-    corrupt = stats.hypergeom(crowd.clients - 1, crowd.corrupt, peers)
-    hidden = crowd.clients * corrupt.sf(too_many - 1) <= _SECURITY / 2
-    return t if hidden else None
+    corrupt = _among_peers(others, crowd.corrupt, peers)
+    found_out = crowd.clients * corrupt[max(too_many, 0) :].sum()
+    return t if t > 0 and found_out <= _SECURITY / 2 else None
+
+
+def _among_peers(others: int, kind: int, peers: int) -> Floats:
+    """Chances that 0, 1, ... of a client's peers are among `kind` of the others."""
+    chances: Floats = stats.hypergeom.pmf(np.arange(peers + 1), others, kind, peers)
+    return chances
 
 
 def _chance_of_gaps(crowd: Crowd, peers: int) -> float:

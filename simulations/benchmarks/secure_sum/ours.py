@@ -35,7 +35,7 @@ from common.secure_sum.party import Party
 from common.secure_sum.states import Agreed, Dealt, Masking, Offered
 from simulations.benchmarks.secure_sum.clock import Clock, Seconds
 
-__all__ = ["Federation", "Outcome", "Session", "usual_terms"]
+__all__ = ["Federation", "Outcome", "Session", "most_gone", "usual_terms"]
 
 _CONTEXT: Final = "c0" * 32
 _Model = TypeVar("_Model", bound=Settings)
@@ -44,6 +44,11 @@ _Model = TypeVar("_Model", bound=Settings)
 def usual_terms(clients: int) -> Terms:
     """A threshold of four fifths and a tenth of colluders, as scenarios have them."""
     return Terms(clients, threshold=math.ceil(0.8 * clients), colluders=max(1, clients // 10))
+
+
+def most_gone(clients: int) -> int:
+    """How many may drop out under the usual terms."""
+    return clients - usual_terms(clients).threshold
 
 
 @dataclass
