@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from common.errors import Code
 from common.privacy.roster import Roster, Terms
-from common.secure_sum import masks, shamir
-from common.secure_sum.dealing import own_mask_key, pair_mask_key
-from common.secure_sum.keys import PairKey
+from common.secure_sum import masks
 from common.secure_sum.masks import Words
 from common.secure_sum.messages import (
     Agreement,
@@ -27,6 +24,7 @@ from common.secure_sum.messages import (
 )
 from common.secure_sum.refusals import refusal, require_enough
 from common.secure_sum.statements import check_agreements, check_offers
+from common.secure_sum.unmasking import Unmasking
 
 __all__ = ["Collector"]
 
@@ -142,18 +140,19 @@ class Collector:
 
         Raises:
             SumError: `sum-threshold`; `sum-share`, a client revealed for others than asked, or
-                a secret does not come out as it was announced.
+                a secret does not come out as it was announced; `sum-stage`, for the second time.
         """
         given = {reveal.name: reveal for reveal in reveals}
+        survivors = frozenset(self._added)
+        unmasking = Unmasking(self.context, self._offers, self._deals, survivors)
         for reveal in given.values():
-            self._check_reveal(reveal)
+            _check_reveal(reveal, unmasking)
         require_enough(len(given), self.terms, where="reveal")
         if self._words is None:
-            raise refusal(Code.SUM_STAGE, "no words were added.", where="reveal")
-        chosen = [given[name] for name in sorted(given)[: self.terms.threshold]]
-        off, on = self._masks_left(chosen)
+            raise refusal(Code.SUM_STAGE, "the total was made before.", where="reveal")
+        keys = unmasking.keys([given[name] for name in sorted(given)[: self.terms.threshold]])
         total, self._words = self._words, None
-        masks.shift(total, on, off)
+        masks.shift(total, adds=keys.subtracted, subtracts=keys.added)
         return total
 
     def _check_deal(self, deal: ShareOffer) -> None:
@@ -164,47 +163,10 @@ class Collector:
             message = f"{deal.name} did not deal once to each of the others, in order."
             raise refusal(Code.SUM_SHARE, message, where=deal.name)
 
-    def _check_reveal(self, reveal: Reveal) -> None:
-        dropped = set(self._deals) - self._added
-        asked = reveal.name in self._added
-        if not asked or set(reveal.seeds) != self._added or set(reveal.keys) != dropped:
-            message = f"{reveal.name} did not reveal what it was asked for."
-            raise refusal(Code.SUM_SHARE, message, where=reveal.name)
 
-    def _masks_left(self, reveals: list[Reveal]) -> tuple[list[bytes], list[bytes]]:
-        """Keys of the masks that are still in the total, and of those missing from it."""
-        order = list(self._offers)
-        lagrange = shamir.Lagrange(order.index(reveal.name) + 1 for reveal in reveals)
-        off: list[bytes] = []
-        on: list[bytes] = []
-        for name in sorted(self._added):
-            seed = _rebuilt(lagrange, name, [reveal.seeds[name] for reveal in reveals])
-            if hashlib.sha256(seed).hexdigest() != self._deals[name].seed_digest:
-                raise _bad_secret(name)
-            off.append(own_mask_key(seed, self.context, name))
-        for name in sorted(set(self._deals) - self._added):
-            secret = _rebuilt(lagrange, name, [reveal.keys[name] for reveal in reveals])
-            for was_added, key in self._pair_masks(name, PairKey.of(secret)):
-                (off if was_added else on).append(key)
-        return off, on
-
-    def _pair_masks(self, dropped: str, masking: PairKey) -> Iterator[tuple[bool, bytes]]:
-        """For each survivor, whether it added its mask with `dropped`, and the mask's key."""
-        if masking.public != self._offers[dropped].masking_key:
-            raise _bad_secret(dropped)
-        for name in sorted(self._added):
-            peer_key = self._offers[name].masking_key
-            dropped_adds, key = pair_mask_key(masking, self.context, dropped, name, peer_key)
-            yield not dropped_adds, key
-
-
-def _rebuilt(lagrange: shamir.Lagrange, name: str, shares: list[str]) -> bytes:
-    try:
-        return lagrange.rebuild([shamir.from_hex(share) for share in shares])
-    except ValueError:
-        raise _bad_secret(name) from None
-
-
-def _bad_secret(name: str) -> Exception:
-    message = f"the shares of a secret of {name} do not put together what it announced."
-    return refusal(Code.SUM_SHARE, message, where=name)
+def _check_reveal(reveal: Reveal, unmasking: Unmasking) -> None:
+    seeds, keys = frozenset(reveal.seeds), frozenset(reveal.keys)
+    asked = reveal.name in unmasking.survivors
+    if not asked or seeds != unmasking.survivors or keys != unmasking.dropped:
+        message = f"{reveal.name} did not reveal what it was asked for."
+        raise refusal(Code.SUM_SHARE, message, where=reveal.name)

@@ -189,6 +189,17 @@ def test_a_wrong_share_is_found_and_whose_secret_it_spoils_is_named(victim, sess
     assert caught.value.where == victim
 
 
+def test_with_shares_to_spare_a_total_is_made_without_who_lies(session, code):
+    some = session(5, 4)
+    reveals = some.until_revealed(words_of("abcde"))
+    reveals[1] = reveals[1].model_copy(
+        update={"seeds": {**reveals[1].seeds, "e": change_share(reveals[1].seeds["e"])}}
+    )
+    assert code(lambda: some.collector.total(reveals)) is Code.SUM_SHARE
+    total = some.collector.total([reveals[0], *reveals[2:]])
+    np.testing.assert_array_equal(total, sum(words_of("abcde").values()))
+
+
 def test_a_dealer_whose_shares_do_not_fit_is_named(session):
     some = session(3, 3)
     peers = some.offer()

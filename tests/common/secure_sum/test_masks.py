@@ -1,4 +1,5 @@
 import secrets
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -67,6 +68,16 @@ def test_more_words_than_a_chunk(kind):
     words = np.zeros(masks._CHUNK_BYTES // 2, dtype=kind)
     shift(words, [key])
     assert words.tolist() == slow_stream(key, words.size, words.dtype.itemsize)
+
+
+def test_no_second_array_of_the_full_size_is_made():
+    words = np.zeros(1 << 22, dtype=np.uint32)
+    keys = [secrets.token_bytes(32) for _ in range(4)]
+    tracemalloc.start()
+    shift(words, keys[:2], keys[2:])
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < words.nbytes // 16
 
 
 @KINDS
