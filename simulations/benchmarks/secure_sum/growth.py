@@ -46,10 +46,12 @@ def check_total(total: Words, words: Callable[[int], Words], clients: int) -> No
 
 
 def grown(clients: int, words: int, gone: int = 0) -> dict[str, Any]:
-    """One sum in a fresh process: seconds and memory, of a client and at the server.
+    """One sum in a fresh process: processor time and memory, of a client and at the server.
 
-    Memory is what resident memory rises by at its peak: of a client in stage `masked`, beside
-    the words that it brings; at the server from stage `masked` on.
+    Milliseconds of a client are those of all clients over all stages, divided by those who
+    stayed. JSON is what a client sends and receives, without words. Memory is what resident
+    memory rises by at its peak: of a client in stage `masked`, beside the words that it
+    brings; at the server from stage `masked` on.
 
     Args:
         clients: n; threshold and colluders are the usual ones.
@@ -71,13 +73,13 @@ def _measured(terms: Terms, words: int, gone: int) -> dict[str, Any]:
         "clients": terms.clients,
         "left": staying,
         "words": words,
-        "client, s": client.wall / staying,
-        "of it masks, s": session.masking.wall / staying,
+        "client, ms": 1000 * client.processor / staying,
+        "masks, ms": 1000 * session.masking.processor / staying,
         "client, MB": max(session.peaks) / _MEGABYTE,
-        "server, s": server.wall,
+        "server, ms": 1000 * server.processor,
         "server, MB": server_peak / _MEGABYTE,
-        "JSON a client, kB": outcome.traffic / terms.clients / 1000,
-        "all, processor s": outcome.seconds.processor,
+        "JSON, kB": outcome.traffic / terms.clients / 1000,
+        "all, s by the clock": outcome.seconds.wall,
     }
 
 

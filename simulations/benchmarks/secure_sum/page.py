@@ -101,28 +101,27 @@ def _distances(
         }
         whole, ours = sum(parts.values()), row["ours, processor s"]
         sizes = {key: row[key] for key in ("clients", "values", "left")}
-        times = {"ours / limit": ours / whole}
-        found.append({**sizes, **parts, "limit": whole, "rest": ours - whole, **times})
+        parts |= {"limit": whole, "ours": ours, "rest": ours - whole}
+        shown = {f"{part}, ms": 1000 * each for part, each in parts.items()}
+        found.append({**sizes, **shown, "ours / limit": ours / whole})
     return found
 
 
 def _with_limits(
     grown: Sequence[Mapping[str, Any]], priced: Mapping[str, float]
 ) -> list[dict[str, Any]]:
-    """Rows of growth with the limits of a client and of the server behind their seconds."""
+    """Rows of growth with the limits of a client and of the server behind their times."""
     found = []
     for row in grown:
         n, left = row["clients"], row["left"]
         size = Sum(n, left, usual_terms(n).threshold, row["words"], peers=n - 1)
-        limits = {
-            "client": seconds(client_counts(size), priced),
-            "server": seconds(server_counts(size), priced),
-        }
+        limits = {"client, ms": client_counts(size), "server, ms": server_counts(size)}
         shown: dict[str, Any] = {}
         for key, value in row.items():
             shown[key] = value
-            if key in ("client, s", "server, s"):
-                shown[key.replace(", s", ", limit")] = limits[key.removesuffix(", s")]
+            if key in limits:
+                limit = 1000 * seconds(limits[key], priced)
+                shown[key.replace(", ms", " limit, ms")] = limit
         found.append(shown)
     return found
 
@@ -143,4 +142,4 @@ def _bytes_a_peer(rows: Sequence[Mapping[str, Any]]) -> float:
     """JSON that a client sends and receives for each peer, where nobody is gone."""
     whole = [row for row in _of(rows, "clients") if row["left"] == row["clients"]]
     largest = max(whole, key=lambda row: int(row["clients"]))
-    return float(1000 * largest["JSON a client, kB"] / (largest["clients"] - 1))
+    return float(1000 * largest["JSON, kB"] / (largest["clients"] - 1))

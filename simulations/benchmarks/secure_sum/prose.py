@@ -38,29 +38,32 @@ Flower's took about 21 s and 67 s.
 """
 
 LIMIT: Final = """
-Processor seconds of all clients and the server together. The limit: calls of primitives that
-the protocol cannot do without, times what one takes in a loop of nothing else, in the same run
+Processor time of all clients and the server together. The limit: calls of primitives that the
+protocol cannot do without, times what one takes in a loop of nothing else, in the same run
 ({prices}). Every client agrees on two keys with every peer, checks every peer's offer and t - 1
 signatures of survivors, and makes one mask with every peer and one of its own. "Rest" is what
 ours takes beyond it: JSON, Shamir's shares, hashes of what is signed, additions, Python.
 """
 
 GROWTH: Final = """
-10,000 words. A client takes time linear in the number of clients, the server too, unless
-clients drop out: then it makes a mask for each of them with each survivor. "Limit" is of one
-client, as above.
+Processor time; JSON is what a client sends and receives, without words. A client's work is
+linear in the number of clients. The server's is too, unless clients drop out: then it makes a
+mask for each of them with each survivor. Limits are those above, of one client and of the
+server.
+
+Each client masks in a fresh process. Megabytes are what resident memory rises by at its peak: of
+a client beside the words that it brings, at the server from the stage of masked words on. Some
+six and two of them are there whatever the size.
 """
 
 WORDS: Final = """
-Eight clients. Each client masks in a fresh process; megabytes are what resident memory rises by
-at its peak, beside the words that the client brings, some six of them whatever the size. A
-client needs one more array of the size of its words (the masked ones), the server two however
-many clients there are (the running total, and what one client sends): nothing else grows.
+A client needs one more array of the size of its words (the masked ones), the server two however
+many clients there are (the running total, and what one client sends).
 """
 
 LARGEST: Final = """
-The whole sum, with as many gone as the threshold allows, clients one after the other; the total
-is right.
+The whole sum, clients one after the other, with as many gone as the threshold allows, which is
+the worst for the server. The total is right.
 """
 
 GRAPH: Final = """
