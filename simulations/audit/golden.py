@@ -10,11 +10,17 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from common.audit.recompute import recompute
 from common.files import write_atomic
-from common.privacy.events import Event, GaussianSumEvent, NoPrivacyEvent
+from common.privacy.accounting import for_shops
+from common.privacy.events import (
+    DistributedDiscreteGaussianEvent,
+    Event,
+    GaussianSumEvent,
+    NoPrivacyEvent,
+)
 from common.privacy.plan import Sampler
 
 __all__ = ["LISTS", "golden"]
@@ -42,6 +48,23 @@ def _sum(
     )
 
 
+def _secure(
+    sigma: float, honest: int = 7, *, bits: Literal[32, 64] = 64, width: int = 16
+) -> DistributedDiscreteGaussianEvent:
+    """One secure sum with σ of `honest` shares over clip norm of about `sigma`."""
+    clip = 2**20 if bits == 32 else 2**24
+    return DistributedDiscreteGaussianEvent(
+        clients=honest + 1 + honest // 4,
+        threshold=honest + 1,
+        colluders=1,
+        share_variance=round((sigma * clip) ** 2 / honest),
+        clip_grid=clip,
+        word_bits=bits,
+        rows=1000,
+        width=width,
+    )
+
+
 LISTS: Final[dict[str, tuple[float, tuple[Event, ...]]]] = {
     "nothing": (1e-5, ()),
     "one sum": (1e-5, (_sum(1.0),)),
@@ -58,6 +81,17 @@ LISTS: Final[dict[str, tuple[float, tuple[Event, ...]]]] = {
         1e-7,
         (_sum(2.0, 1.0, 3), *(_sum(1 + k / 10, 0.05, 40) for k in range(5))),
     ),
+    "one secure sum": (1e-5, (_secure(1.0),)),
+    "a plan of three secure sums": (
+        2e-5,
+        (_secure(2.4, bits=32), _secure(0.75, width=17), _secure(0.75, width=17)),
+    ),
+    "secure sums of two clients and of a thousand": (1e-6, (_secure(3.0, 1), _secure(2.0, 998))),
+    "secure sums and others": (
+        1e-5,
+        (_sum(1.0), _secure(2.0), _sum(0.8, 0.01, 500), _secure(3.0, 2, bits=32)),
+    ),
+    "a shopper of three clients in secure sums": (1e-5, tuple(for_shops([_secure(6.0)] * 4, 3))),
     "one release without a mechanism": (
         1e-5,
         (_sum(1.0), NoPrivacyEvent(rows=1000, width=16, steps=1)),

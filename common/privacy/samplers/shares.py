@@ -51,13 +51,16 @@ def shares_total_variation(share_variance: int, shares: int, draws: int) -> floa
     return min(1.0, apart + rounded_gaussian_distance(shares * share_variance, draws))
 
 
-def concentrated_epsilon(sensitivity: float, share_variance: int, shares: int, draws: int) -> float:
-    """ε of ½ε²-concentrated DP by Kairouz, Liu, Steinke 2021, theorem 1, as printed.
+def concentrated_epsilon(
+    sensitivity: float, share_variance: int, shares: int, draws: int
+) -> float:
+    """ε of ½ε²-concentrated DP of the sum of `shares`, by Kairouz, Liu, Steinke 2021.
 
-    min(√(Δ²/(h·v) + τ·d/2), Δ/√(h·v) + τ·√d) for a sum of d values with L2 sensitivity Δ, all
-    in units of the grid. An opinion apart from the total variation that accounting uses;
-    for cross-checks.
+    Proposition 14: the Rényi divergence of order α is at most α/2·Δ²/(h·v) + τ·d, and at most
+    α/2·(Δ/√(h·v) + τ·√d)², for d values with L2 sensitivity Δ in units of the grid. So
+    ε = min(√(Δ²/(h·v) + 2·τ·d), Δ/√(h·v) + τ·√d). An opinion apart from the total variation
+    that accounting uses; for cross-checks.
     """
     tau = closeness(share_variance, shares)
     ratio = sensitivity / math.sqrt(shares * share_variance)
-    return min(math.sqrt(ratio**2 + tau * draws / 2), ratio + tau * math.sqrt(draws))
+    return min(math.sqrt(ratio**2 + 2 * tau * draws), ratio + tau * math.sqrt(draws))

@@ -9,7 +9,12 @@ import pytest
 
 from common.audit import recompute as module
 from common.audit.recompute import CLOSED, PLD, PRV, recompute, tolerance
-from common.privacy.events import GaussianSumEvent, NoPrivacyEvent, read_event
+from common.privacy.events import (
+    DistributedDiscreteGaussianEvent,
+    GaussianSumEvent,
+    NoPrivacyEvent,
+    read_event,
+)
 
 GOLDEN = json.loads((Path(__file__).parent / "golden.json").read_text(encoding="utf-8"))
 
@@ -23,6 +28,20 @@ def gaussian(sigma, rate=1.0, steps=1):
         width=4,
         sampling_rate=rate,
         steps=steps,
+    )
+
+
+def secure(sigma, honest=4):
+    clip = 2**22
+    return DistributedDiscreteGaussianEvent(
+        clients=honest + 1,
+        threshold=honest + 1,
+        colluders=1,
+        share_variance=round((sigma * clip) ** 2 / honest),
+        clip_grid=clip,
+        word_bits=64,
+        rows=10,
+        width=4,
     )
 
 
@@ -43,7 +62,10 @@ def test_golden_values_do_not_move(name):
 def test_the_golden_lists_are_of_every_kind():
     lists = [frozen["events"] for frozen in GOLDEN.values()]
     rates = [{event.get("sampling_rate") for event in events} for events in lists]
-    assert len(lists) >= 8
+    kinds = [{event["kind"] for event in events} for events in lists]
+    assert len(lists) >= 12
+    assert any(k == {"distributed-discrete-gaussian"} for k in kinds)
+    assert any(k == {"distributed-discrete-gaussian", "gaussian-sum"} for k in kinds)
     assert any(r == {1.0} for r in rates)
     assert any(r and max(x or 0 for x in r) < 1 for r in rates)
     assert any(1.0 in r and len(r) > 1 for r in rates)
@@ -65,11 +87,22 @@ def test_the_accountants_share_no_code():
     assert not {name for name in imported if "gdp" in name or "dp_accounting" in name}
 
 
+@pytest.mark.parametrize("made", [gaussian, secure])
 @pytest.mark.parametrize("factor", [0.5, 2 / 3, 1.5])
-def test_other_noise_is_told_apart(factor):
+def test_other_noise_is_told_apart(factor, made):
     """What the tolerance lets through is far less than any noise that somebody gets wrong."""
-    right, wrong = recompute([gaussian(1.0)], 1e-5), recompute([gaussian(factor)], 1e-5)
+    right, wrong = recompute([made(1.0)], 1e-5), recompute([made(factor)], 1e-5)
     assert abs(right.pld - wrong.prv) > 20 * tolerance(right.pld)
+
+
+def test_secure_sums_are_recomputed_as_others_are():
+    """All of the noise that is counted, and nothing of the rest: h shares of n."""
+    for honest in (1, 4, 400):
+        found, alone = recompute([secure(1.0, honest)], 1e-5), recompute([gaussian(1.0)], 1e-5)
+        assert found.agrees
+        assert found.sums == 1
+        for name in ("pld", "prv", "closed"):
+            assert getattr(found, name) == pytest.approx(getattr(alone, name), abs=1e-5)
 
 
 def test_a_second_opinion_that_differs_is_not_agreement():
@@ -90,7 +123,7 @@ def test_nothing_costs_nothing_and_no_mechanism_costs_everything():
 
 
 def test_the_order_of_events_does_not_matter():
-    events = [gaussian(3.0), gaussian(1.0, 0.1, 20), gaussian(2.0)]
+    events = [gaussian(3.0), gaussian(1.0, 0.1, 20), secure(2.0), gaussian(2.0)]
     one, other = recompute(events, 1e-5), recompute(events[::-1], 1e-5)
     assert one.pld == pytest.approx(other.pld)
     assert one.prv == pytest.approx(other.prv)

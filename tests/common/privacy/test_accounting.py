@@ -5,9 +5,21 @@ from opacus.accountants import PRVAccountant
 from opacus.accountants.analysis import gdp
 
 from common.privacy import accounting
-from common.privacy.accounting import Guarantee, epsilon, rdp_epsilon, rounded_up, slack
-from common.privacy.events import GaussianSumEvent, NoPrivacyEvent
+from common.privacy.accounting import (
+    Guarantee,
+    epsilon,
+    for_shops,
+    rdp_epsilon,
+    rounded_up,
+    slack,
+)
+from common.privacy.events import (
+    DistributedDiscreteGaussianEvent,
+    GaussianSumEvent,
+    NoPrivacyEvent,
+)
 from common.privacy.gdp import gaussian_delta
+from common.privacy.roster import Terms
 
 
 def gaussian(sigma, rate=1.0, steps=1, rows=1, width=1, sampler="exact"):
@@ -137,3 +149,73 @@ def test_an_epsilon_never_travels_alone():
 def test_an_epsilon_is_never_shown_smaller_than_it_is(value, decimals, shown):
     assert rounded_up(value, decimals) == shown
     assert f"ε = {shown:g} " in str(Guarantee(value, 1e-5, "user", "local")) or decimals != 3
+
+
+# secure sums
+
+
+def secure(sigma, honest=5, rows=1):
+    """Shares of noise of `honest` clients that together have about `sigma`, over the clip."""
+    return DistributedDiscreteGaussianEvent(
+        clients=honest + 2,
+        threshold=honest + 2,
+        colluders=2,
+        share_variance=2**50 // honest,
+        clip_grid=round(2**25 / sigma),
+        word_bits=64,
+        rows=rows,
+        width=1,
+    )
+
+
+@pytest.mark.parametrize("sigma", [0.5, 1.0, 4.0])
+@pytest.mark.parametrize("honest", [1, 3, 40])
+def test_a_secure_sum_costs_what_one_party_s_sum_of_that_noise_does(sigma, honest):
+    alone, shared = epsilon([gaussian(sigma)], 1e-5), epsilon([secure(sigma, honest)], 1e-5)
+    assert shared == pytest.approx(alone, rel=1e-6)
+
+
+def test_secure_sums_and_others_compose():
+    both = epsilon([secure(2.0), gaussian(1.0), gaussian(1.5, 0.1, 30)], 1e-5)
+    assert both == pytest.approx(
+        epsilon([gaussian(2.0), gaussian(1.0), gaussian(1.5, 0.1, 30)], 1e-5)
+    )
+    assert rdp_epsilon([secure(2.0)], 1e-5) == pytest.approx(rdp_epsilon([gaussian(2.0)], 1e-5))
+
+
+def test_the_distance_of_shares_is_paid_from_delta():
+    coarse = secure(1.0).model_copy(update={"share_variance": 300, "clip_grid": 38})
+    assert coarse.noise_multiplier == pytest.approx(1.0, rel=0.05)
+    assert epsilon([coarse], 1e-6) == math.inf  # some 2·10^-5 for each value, at e^4.9
+    assert epsilon([coarse], 1e-2) > epsilon([secure(coarse.noise_multiplier)], 1e-2)
+
+
+def test_a_shopper_of_several_clients_moves_a_secure_sum_several_times():
+    """Sensitivity m, not m releases: m times μ, where composition has √m times."""
+    assert epsilon(for_shops([secure(6.0)], 3), 1e-5) == pytest.approx(
+        epsilon([secure(2.0)], 1e-5), rel=1e-6
+    )
+    assert epsilon(for_shops([gaussian(6.0)], 3), 1e-5) == pytest.approx(
+        epsilon([gaussian(6.0, steps=3)], 1e-5), rel=1e-9
+    )
+    assert epsilon(for_shops([secure(6.0)], 3), 1e-5) > epsilon([secure(6.0)] * 3, 1e-5)
+    bare = NoPrivacyEvent(rows=1, width=1, steps=1)
+    assert epsilon(for_shops([bare, secure(6.0)], 3), 1e-5) == math.inf
+
+
+def test_one_shop_changes_nothing_and_more_cost_more():
+    events = [secure(6.0), gaussian(4.0), gaussian(2.0, 0.2, 10)]
+    assert for_shops(events, 1) == events
+    found = [epsilon(for_shops(events, shops), 1e-5) for shops in (1, 2, 3, 5)]
+    assert found == sorted(found)
+    assert len(set(found)) == 4
+
+
+def test_a_guarantee_says_whom_it_holds_against():
+    shared = Guarantee(2.0, 1e-5, "user", "distributed", terms=Terms(10, 8, 2))
+    assert shared.holds
+    assert "mode distributed (against the server and up to 2 colluding clients" in str(shared)
+    assert "at least 8 of 10 in every sum)" in str(shared)
+    one = Guarantee(2.0, 1e-5, "user", "distributed", terms=Terms(3, 3, 1))
+    assert "up to 1 colluding client," in str(one)
+    assert "colluding" not in str(Guarantee(2.0, 1e-5, "user", "local"))

@@ -12,7 +12,12 @@ from hypothesis import strategies as st
 from common.errors import Code, LedgerError, PlanError
 from common.privacy.accounting import epsilon as pld_epsilon
 from common.privacy.accounting import rdp_epsilon, slack
-from common.privacy.events import Event, GaussianSumEvent, NoPrivacyEvent
+from common.privacy.events import (
+    DistributedDiscreteGaussianEvent,
+    Event,
+    GaussianSumEvent,
+    NoPrivacyEvent,
+)
 from common.privacy.filters import (
     ORDERS,
     SLACK_SHARE,
@@ -47,6 +52,19 @@ def gaussian(
     )
 
 
+def secure(sigma: float, honest: int = 3, rows: int = 1) -> DistributedDiscreteGaussianEvent:
+    return DistributedDiscreteGaussianEvent(
+        clients=honest + 1,
+        threshold=honest + 1,
+        colluders=1,
+        share_variance=2**50 // honest,
+        clip_grid=min(max(1, int(2**25 / sigma)), 2**30),
+        word_bits=64,
+        rows=rows,
+        width=1,
+    )
+
+
 CAPS = st.builds(
     lambda epsilon, power: Cap(epsilon=epsilon, delta=10.0**power),
     st.floats(0.05, 10),
@@ -54,6 +72,7 @@ CAPS = st.builds(
 )
 SIGMAS = st.floats(-0.3, 2.5).map(lambda power: 10.0**power)
 PLAIN = st.builds(gaussian, SIGMAS, steps=st.integers(1, 50), rows=st.integers(1, 10**5))
+SECURE = st.builds(secure, SIGMAS, st.integers(1, 100), st.integers(1, 10**5))
 SAMPLED = st.builds(gaussian, SIGMAS, st.floats(1e-4, 1), st.integers(1, 500))
 FILTERS = st.one_of(
     CAPS.map(GdpFilter), CAPS.map(lambda cap: RenyiFilter(cap, best_order(cap)))
@@ -69,7 +88,7 @@ def chosen(request: pytest.FixtureRequest) -> Filter:
 
 
 @settings(max_examples=50, deadline=None)
-@given(FILTERS, st.lists(st.one_of(PLAIN, SAMPLED), max_size=6), st.integers(0, 6))
+@given(FILTERS, st.lists(st.one_of(PLAIN, SAMPLED, SECURE), max_size=6), st.integers(0, 6))
 def test_costs_add_up_in_any_order(chosen: Filter, events: list[Event], cut: int) -> None:
     total = total_cost(chosen, events)
     assert total == total_cost(chosen, events[::-1])
@@ -170,7 +189,7 @@ def test_epsilon_grows_with_the_cost_and_a_filter_for_it_admits(
 
 
 @settings(max_examples=25, deadline=None)
-@given(CAPS, st.lists(PLAIN, min_size=1, max_size=5))
+@given(CAPS, st.lists(st.one_of(PLAIN, SECURE), min_size=1, max_size=5))
 def test_the_gdp_filter_is_the_accountant_at_nine_tenths_of_delta(
     cap: Cap, events: list[Event]
 ) -> None:
@@ -268,7 +287,7 @@ def test_how_many_is_exact(chosen: Filter, events: list[Event], spent: float) ->
 
 
 @settings(max_examples=50, deadline=None)
-@given(FILTERS, st.lists(PLAIN, min_size=1, max_size=4))
+@given(FILTERS, st.lists(st.one_of(PLAIN, SECURE), min_size=1, max_size=4))
 def test_what_still_fits_is_what_fits_one_by_one(chosen: Filter, events: list[Event]) -> None:
     assume(how_many(chosen, Cost(), events) < 50)
     done: list[Event] = []

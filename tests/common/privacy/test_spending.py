@@ -6,6 +6,7 @@ from common.errors import Code, LedgerError
 from common.privacy.accounting import epsilon
 from common.privacy.events import GaussianSumEvent, NoPrivacyEvent
 from common.privacy.ledger import next_row, open_row
+from common.privacy.roster import Terms
 from common.privacy.spending import events_in_force, spent
 
 TIME = "2026-01-01T00:00:00.000+00:00"
@@ -21,8 +22,11 @@ def ledger(*bodies):
     return rows
 
 
-def admit(mode="local"):
-    return "admit", {"job_id": "job", "plan": {"unit": "user", "mode": mode}}
+def admit(mode="local", terms=None):
+    plan = {"unit": "user", "mode": mode}
+    if terms is not None:
+        plan["releases"] = [{"shares": vars(terms)}, {"shares": vars(terms)}]
+    return "admit", {"job_id": "job", "plan": plan}
 
 
 def reserve(event, step=0, **more):
@@ -85,3 +89,25 @@ def test_an_event_of_an_unknown_kind_is_an_error():
     with pytest.raises(LedgerError) as error:
         events_in_force(ledger(("reserve", {"event": {"kind": "of-the-future"}})))
     assert error.value.code == Code.LEDGER_BROKEN
+
+
+WEAK, STRONG = Terms(10, 8, 1), Terms(10, 8, 3)
+
+
+@pytest.mark.parametrize(
+    ("admitted", "mode", "terms"),
+    [
+        ([], "local", None),
+        ([admit()], "local", None),
+        ([admit(), admit("distributed", STRONG)], "distributed", STRONG),
+        ([admit("distributed", STRONG), admit("distributed", WEAK)], "distributed", WEAK),
+        ([admit("distributed", WEAK), admit("distributed", STRONG), admit()], "distributed", WEAK),
+        ([admit("distributed", WEAK), admit("none")], "none", WEAK),
+    ],
+)
+def test_of_several_plans_the_weakest_mode_and_terms_count(admitted, mode, terms):
+    guarantee = spent(ledger(*admitted), 1e-5)
+    assert (guarantee.mode, guarantee.terms) == (mode, terms)
+    assert ("colluding" in str(guarantee)) is (mode == "distributed")
+    if mode == "distributed":
+        assert f"up to {terms.colluders} colluding" in str(guarantee)
