@@ -32,11 +32,17 @@ def command_line() -> typer.Typer:
     with _wing("client"):
         from client.commands import budget, plan
         from client.commands_audit import audit_commands
+        from client.commands_roster import roster
 
         app.command("budget")(budget)
         app.command("plan")(plan)
+        app.command("roster")(roster)
         audit = audit_commands()
         app.add_typer(audit, name="audit")
+    with _wing("server"):
+        from server.commands import seen
+
+        app.command("seen")(seen)
     with _wing("simulations"):
         from simulations.audit.commands import extend
         from simulations.commands import simulate

@@ -42,6 +42,12 @@ class Transcript(Settings):
     """The job."""
     name: str
     """Name of the step."""
+    clients: int
+    """n: clients on the roster."""
+    threshold: int
+    """t: fewest clients of which a total is made."""
+    colluders: int
+    """c: clients that may collude with the server."""
     context: str
     """What everything in the session is bound to."""
     ended: SessionRecord

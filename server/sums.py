@@ -117,6 +117,9 @@ class SecureSums:
             Transcript(
                 job_id=self.job.job_id,
                 name=release.step,
+                clients=self.terms.clients,
+                threshold=self.terms.threshold,
+                colluders=self.terms.colluders,
                 context=task.request_hash,
                 ended=begun,
             )
