@@ -49,8 +49,9 @@ def make_roster_key(folder: Path) -> SigningKey:
     """
     path = folder / ROSTER_KEY
     if not path.exists():
-        begun = folder / f".{ROSTER_KEY}.{os.getpid()}.new"
-        SigningKey.create().save(begun)
+        key = SigningKey.create()
+        begun = folder / f".{ROSTER_KEY}.{key.public[:16]}.new"
+        key.save(begun)
         try:
             os.link(begun, path)  # unlike a rename, never over one that is there
         except FileExistsError:  # another process was faster
