@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from client.ledger_store import LedgerStore
 from common.errors import Code, LedgerError, PolicyError, PrivacyError
 from common.job import Job
@@ -29,7 +31,7 @@ def admit(ledger: LedgerStore, schedule: Schedule, snapshot: str, *, shops: int 
     job = schedule.job
     if check_admitted(ledger, job, snapshot):
         return
-    body = {
+    body: dict[str, Any] = {
         "job_id": job.job_id,
         "fingerprint": job.fingerprint,
         "plan": schedule.plan.model_dump(mode="json"),

@@ -156,7 +156,8 @@ class Releasing:
         try:
             with self._ledger.transaction():
                 check_halted(self._ledger)
-                admit(self._ledger, schedule, self._snapshot())
+                shops = self._policy.max_shops_per_shopper
+                admit(self._ledger, schedule, self._snapshot(), shops=shops)
                 row = self._ledger.append("reserve", body)
                 after = self._budget(_day(row))
                 if schedule.plan.mode != "none":

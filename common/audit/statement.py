@@ -16,11 +16,18 @@ from scipy.special import ndtr
 from common.audit.ledgers import LedgerAudit
 from common.config import Settings
 from common.errors import PlanError
-from common.privacy.accounting import NEIGHBOURING, epsilon
-from common.privacy.events import Event, GaussianSumEvent, event_of
+from common.privacy.accounting import NEIGHBOURING, epsilon, for_shops
+from common.privacy.events import (
+    DistributedDiscreteGaussianEvent,
+    Event,
+    NoisySumEvent,
+    event_of,
+)
 from common.privacy.gdp import gaussian_mu
+from common.privacy.guarantees import plan_terms
 from common.privacy.plan import Mode, PrivacyPlan, Unit
 from common.privacy.policy import Policy, Serving
+from common.privacy.roster import Terms
 
 __all__ = ["Bound", "Line", "Statement", "make_statement"]
 
@@ -38,7 +45,8 @@ class Line(Settings):
     delta: float
     """δ of it."""
     shops_epsilon: float | None = None
-    """ε for a shopper of as many clients as the policy declares."""
+    """ε for a shopper of as many clients as the policy declares; None if none is finite, or
+    none follows from what is known."""
     shops_delta: float
     """δ of that."""
     how: str
@@ -69,6 +77,12 @@ class Statement(Settings):
     """The relation between data sets."""
     modes: tuple[Mode, ...]
     """Who may add the noise."""
+    roster: int = 0
+    """n: clients on the policy's roster, with whom sums may be made securely."""
+    colluders: int = 1
+    """c: fewest clients in league with the server that the policy wants those sums to bear."""
+    sums: tuple[Terms, ...] = ()
+    """Terms of the secure sums that were admitted, each once."""
     shops: int = Field(gt=0)
     """m: clients that one person may be a user of."""
     delta: float
@@ -122,7 +136,8 @@ def make_statement(
     """The statement of one client.
 
     In mode `local` the releases of several clients compose: a shopper of m clients is
-    covered by m times the events of one, if all release alike.
+    covered by m times the events of one, if all release alike. In mode `distributed` one sum
+    moves by m times as much: what covers them is the event of m times the sensitivity.
 
     Args:
         audit: what its ledger amounts to.
@@ -141,6 +156,9 @@ def make_statement(
         population=population,
         unit=policy.unit,
         modes=policy.modes,
+        roster=len(policy.roster),
+        colluders=policy.colluders,
+        sums=_terms(audit),
         shops=shops,
         delta=delta,
         plans=tuple(_plans(audit, shops)),
@@ -187,15 +205,17 @@ def _plan(plan: PrivacyPlan, times: int, shops: int) -> Line:
 
 
 def _line(what: str, events: Sequence[Event], delta: float, shops: int) -> Line:
-    """ε by PLD; for m clients, of m times the events.
+    """ε by PLD; for m clients, of m times the events, or of m times their sensitivity.
 
-    Where the samplers' distance to a Gaussian would take too much of δ, by basic composition.
+    Where the samplers' distance to a Gaussian would take too much of δ, by basic composition;
+    nothing composes where all m clients are in one sum.
     """
     one = _finite(epsilon(events, delta) if delta else math.inf)
     several, several_delta = one, delta
     if one is not None and shops > 1:
-        several = _finite(epsilon(_times(events, shops), delta))
-        if several is None:
+        several = _finite(epsilon(for_shops(events, shops), delta))
+        together = any(isinstance(event, DistributedDiscreteGaussianEvent) for event in events)
+        if several is None and not together:
             several, several_delta = shops * one, shops * delta
     return Line(
         what=what,
@@ -208,27 +228,33 @@ def _line(what: str, events: Sequence[Event], delta: float, shops: int) -> Line:
 
 
 def _cap(what: str, cap: float, policy: Policy, shops: int) -> Line:
-    """A cap; m of them by basic composition, which needs to know nothing about the releases."""
+    """A cap; m of them by basic composition, which needs to know nothing about the releases.
+
+    It does need m releases: a cap on a sum of all m clients says nothing of who is in it m
+    times.
+    """
     delta = policy.lifetime.delta
+    together = shops > 1 and "distributed" in policy.modes
     return Line(
         what=what,
         epsilon=cap,
         delta=delta,
-        shops_epsilon=shops * cap,
+        shops_epsilon=None if together else shops * cap,
         shops_delta=shops * delta,
         how=policy.filter().name,
     )
 
 
-def _times(events: Sequence[Event], shops: int) -> list[Event]:
-    return [event.model_copy(update={"steps": event.steps * shops}) for event in events]
+def _terms(audit: LedgerAudit) -> tuple[Terms, ...]:
+    found = (plan_terms(job.plan) for job in audit.jobs)
+    return tuple(dict.fromkeys(terms for terms in found if terms is not None))
 
 
 def _guess(events: Sequence[Event], delta: float) -> tuple[float, float | None] | None:
     found = _finite(epsilon(events, delta)) if events else None
     if found is None:
         return None
-    plain = all(isinstance(e, GaussianSumEvent) and e.sampling_rate == 1 for e in events)
+    plain = all(isinstance(e, NoisySumEvent) and e.sampling_rate == 1 for e in events)
     try:
         gaussian = float(ndtr(gaussian_mu(found, delta) / 2)) if plain else None
     except PlanError:  # beyond what makes sense

@@ -26,6 +26,11 @@ _MODES: Final[dict[Mode, str]] = {
     "operator of the server, other clients, the network and the public are trusted with "
     "nothing; the operator only with keeping the service running. This client is trusted with "
     "its own users’ events, and with its own computers.",
+    "distributed": "Mode distributed: this client adds a share of the noise and masks what it "
+    "sends, so that the server learns totals alone. That holds against the server and up to c "
+    "clients together, with t clients or more in each total ({terms}). It rests on keys that the "
+    "clients exchanged without the server, on t − c honest clients in each total that add their "
+    "shares, as this one does, and on X25519, Ed25519 and AES.",
     "none": "Mode none is allowed by the policy: exact sums may leave without noise, past every "
     "limit below, and whoever sees them is trusted with everything that they tell.",
 }
@@ -41,6 +46,9 @@ _NOT_PROMISED: Final = (
     "Anything about a client that lies about its own data or its declared number of users.",
     "A shopper identified by being recommended something rare, by a model without privacy.",
     "What is true of people in general, and so of each, whether they are in the data or not.",
+)
+_LEAGUE: Final = (
+    "Mode distributed where over c clients are in league with the server, or add no noise."
 )
 _AMONG_SHOPPERS: Final = "Shoppers of this shop against each other, under shop serving."
 
@@ -115,18 +123,35 @@ def _protected(one: Statement) -> list[str]:
         else f"Only {servers} server{'' if servers == 1 else 's'}, known by key, may ask."
     )
     unit = _UNITS[one.unit].format(neighbouring=one.neighbouring)
-    return [unit, " ".join([*(_MODES[mode] for mode in one.modes), asks]), _several(one)]
+    modes = [_MODES[mode].format(terms=_terms(one)) for mode in one.modes]
+    return [unit, " ".join([*modes, asks]), _several(one)]
+
+
+def _terms(one: Statement) -> str:
+    """Terms of the sums that were made; before the first, what the policy asks for."""
+    if not one.sums:
+        return f"n = {one.roster} on the roster, c = {one.colluders} or more, 2t > n + c"
+    said = (f"n = {t.clients}, t = {t.threshold}, c = {t.colluders}" for t in one.sums)
+    return "; or ".join(said)
 
 
 def _several(one: Statement) -> str:
+    secure = "distributed" in one.modes
     if one.shops == 1:
-        return (
+        words = (
             "The policy declares that nobody is a user of more than one client of a federation "
-            "(m = 1). Whoever is loses as much at each."
+            "(m = 1). Whoever is loses as much at each"
         )
-    return (
+        return words + (", and more where one secure sum is of both." if secure else ".")
+    words = (
         f"The policy declares that nobody is a user of more than m = {one.shops} clients of a "
         "federation. What they lose at each adds up, and is given for both, if all release alike."
+    )
+    if not secure:
+        return words
+    return (
+        f"{words} They move one secure sum m times as far: its figure is of m times the "
+        "sensitivity, and follows from no limit (–)."
     )
 
 
@@ -155,6 +180,7 @@ def _table(one: Statement) -> Markup:
 
 def _row(line: Line, *, several: bool, cap: bool = False) -> Markup:
     cells = [(line.epsilon, line.delta)]
+    nothing = "–" if cap else "none holds"
     if several:
         cells.append((line.shops_epsilon, line.shops_delta))
     what = f"{line.what}, at most" if cap else line.what
@@ -164,7 +190,7 @@ def _row(line: Line, *, several: bool, cap: bool = False) -> Markup:
         *(
             element("td", words)
             for value, delta in cells
-            for words in ("none holds" if value is None else epsilon_text(value), big(delta))
+            for words in (nothing if value is None else epsilon_text(value), big(delta))
         ),
         class_="cap" if cap else None,
     )
@@ -202,7 +228,11 @@ def _attacks(one: Statement) -> list[str]:
 
 
 def _not_promised(one: Statement) -> list[str]:
-    return [*_NOT_PROMISED, *([_AMONG_SHOPPERS] if one.serving == "shop" else [])]
+    return [
+        *_NOT_PROMISED,
+        *([_LEAGUE] if "distributed" in one.modes else []),
+        *([_AMONG_SHOPPERS] if one.serving == "shop" else []),
+    ]
 
 
 def _check(one: Statement) -> Markup:

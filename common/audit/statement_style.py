@@ -11,7 +11,7 @@ STYLE: Final = """
 --serif:Charter,"Bitstream Charter",Cambria,Georgia,"Times New Roman",serif;
 --sans:"Helvetica Neue",Arial,"Liberation Sans",system-ui,sans-serif}
 *{box-sizing:border-box}
-body{margin:0;background:#e9e6df;color:var(--ink);font:9pt/1.3 var(--serif)}
+body{margin:0;background:#e9e6df;color:var(--ink);font:9pt/1.25 var(--serif)}
 article{width:210mm;max-width:100%;min-height:297mm;margin:6mm auto;padding:12mm 17mm;
 background:#fff;display:flex;flex-direction:column}
 h1,h2{font-weight:700;line-height:1.2;text-wrap:balance}

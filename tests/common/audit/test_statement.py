@@ -15,12 +15,14 @@ import pytest
 from common.audit.ledgers import LedgerAudit, audit_ledger
 from common.audit.statement import Bound, Statement, make_statement
 from common.audit.statement_page import render_statements
-from common.privacy.accounting import epsilon
+from common.privacy.accounting import epsilon, for_shops
 from common.privacy.events import GaussianSumEvent, event_of
+from common.privacy.guarantees import guarantees_for
 from common.privacy.ledger import Row, next_row, open_row
 from common.privacy.plan import PrivacyPlan, ReleaseShape
 from common.privacy.planner import make_plan
 from common.privacy.policy import Policy
+from common.privacy.roster import Terms
 
 KEY = "e" * 64
 FLAGS = (
@@ -35,6 +37,7 @@ FLAGS = (
     "--no-pdf-header-footer",
 )
 DELTA = 1e-5
+TERMS = Terms(clients=10, threshold=8, colluders=1)
 BOUNDS = tuple(
     Bound(name=f"Attack {k} with a name of some length", words="ε ≥ 0.61 with 95% confidence at "
           "δ = 1×10⁻⁵, where 3.98 is promised; perfect guesses would have shown 5.8 at most.")
@@ -59,17 +62,23 @@ class Nesting(HTMLParser):
         assert self.open.pop() == tag
 
 
-def plan(target: float) -> PrivacyPlan:
+def plan(target: float, terms: Terms | None = None) -> PrivacyPlan:
     shapes = [
         ReleaseShape(step="subspace.popularity", rows=500, width=1, share=0.1),
         ReleaseShape(step="subspace.round1", rows=500, width=8, share=0.9),
     ]
     return make_plan(
-        shapes, epsilon=target, delta=DELTA, unit="user", mode="local", population=1000
+        shapes,
+        epsilon=target,
+        delta=DELTA,
+        unit="user",
+        mode="local" if terms is None else "distributed",
+        population=1000,
+        terms=terms,
     )
 
 
-def audit(*targets: float, reproducible: bool = False) -> LedgerAudit:
+def audit(*targets: float, reproducible: bool = False, terms: Terms | None = None) -> LedgerAudit:
     """A ledger that released one plan for each target."""
     rows: list[Row] = [open_row("shop-1", "d" * 32, "0" * 64, "2026", KEY)]
 
@@ -77,8 +86,9 @@ def audit(*targets: float, reproducible: bool = False) -> LedgerAudit:
         rows.append(next_row(rows[-1], kind, body, "2026"))
 
     for number, target in enumerate(targets):
-        made, job_id = plan(target), f"{number:032x}"
-        add("admit", job_id=job_id, plan=made.model_dump(mode="json"))
+        made, job_id = plan(target, terms), f"{number:032x}"
+        promised = [one.model_dump(mode="json") for one in guarantees_for(made, 1)]
+        add("admit", job_id=job_id, plan=made.model_dump(mode="json"), guarantees=promised)
         for step, release in enumerate(made.releases):
             event = event_of(release).model_dump(mode="json")
             add("reserve", job_id=job_id, step=step, event=event, reproducible=reproducible)
@@ -167,6 +177,69 @@ def test_the_page_says_what_belongs_to_an_epsilon() -> None:
         assert part in words, part
 
 
+def secure(**changes: Any) -> Policy:
+    return policy(
+        modes=["distributed"],
+        roster={f"shop-{k}": f"{k:064x}" for k in range(10)},
+        colluders=1,
+        **changes,
+    )
+
+
+def test_in_one_sum_a_shopper_of_m_clients_moves_it_m_times_as_far() -> None:
+    found = audit(2.0, terms=TERMS)
+    one = statement(found, secure(max_shops_per_shopper=3))
+    events = [event_of(release) for release in plan(2.0, TERMS).releases]
+    assert found.findings == ()
+    for line in (one.plans[0], one.together):
+        assert line is not None
+        assert line.epsilon == pytest.approx(epsilon(events, DELTA))
+        assert line.shops_epsilon == pytest.approx(epsilon(for_shops(events, 3), DELTA))
+        assert line.shops_epsilon > 3 * line.epsilon  # far beyond adding up
+        assert line.shops_delta == DELTA
+    # of a cap nothing follows for them: what it holds may be one sum of all m
+    assert one.lifetime.shops_epsilon is None
+
+
+def test_too_many_shops_in_one_sum_are_promised_nothing() -> None:
+    line = statement(audit(6.0, terms=TERMS), secure(max_shops_per_shopper=1000)).plans[0]
+    assert line.epsilon is not None
+    assert line.shops_epsilon is None
+
+
+def test_a_secure_sum_bounds_guesses_as_its_gaussian() -> None:
+    general, gaussian = statement(audit(3.0, terms=TERMS), secure()).guess
+    assert 0.5 < gaussian < general < 1
+
+
+def test_the_page_says_against_whom_secure_sums_hold_and_what_they_rest_on() -> None:
+    rules = secure(max_shops_per_shopper=3)
+    words = text_of(render_statements([statement(audit(2.0, terms=TERMS), rules)]))
+    for part in (
+        "Mode distributed", "the server learns totals alone",
+        "against the server and up to c clients together", "n = 10, t = 8, c = 1",
+        "exchanged without the server", "t − c honest clients in each total",
+        "X25519, Ed25519 and AES", "over c clients are in league with the server",
+        "m times the sensitivity", "mode distributed",
+    ):  # fmt: skip
+        assert part in words, part
+    assert "Mode local" not in words
+    assert "none holds" not in words
+    alone = text_of(render_statements([statement(audit(2.0, terms=TERMS), secure())]))
+    assert "and more where one secure sum is of both" in alone
+
+
+def test_before_the_first_secure_sum_the_policy_speaks() -> None:
+    words = text_of(render_statements([statement(audit(), secure())]))
+    assert "n = 10 on the roster, c = 1 or more, 2t > n + c" in words
+
+
+def test_mode_local_says_nothing_of_colluders() -> None:
+    words = text_of(render_statements([statement(audit(2.0), policy())]))
+    assert "in league" not in words
+    assert "roster" not in words
+
+
 def test_serving_decides_what_is_not_promised() -> None:
     joint = text_of(render_statements([statement(audit(2.0), policy())]))
     shop = text_of(render_statements([statement(audit(2.0), policy(serving="shop"))]))
@@ -216,11 +289,12 @@ def test_one_page_each_in_one_file() -> None:
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium to print with")
-def test_it_prints_on_one_page_whatever_it_has_to_say(tmp_path: Path) -> None:
+@pytest.mark.parametrize("modes", [["local", "none"], ["distributed"], ["local", "distributed"]])
+def test_it_prints_on_one_page_whatever_it_has_to_say(tmp_path: Path, modes: list[str]) -> None:
     rules = policy(
         max_shops_per_shopper=12,
         serving="shop",
-        modes=["local", "none"],
+        modes=modes,
         servers=[KEY],
         periods=[{"days": d, "epsilon": e} for d, e in ((7, 2.0), (30, 4.0), (365, 6.0))],
     )
