@@ -16,7 +16,7 @@ from common.privacy.policy import Policy
 from common.privacy.roster import Roster
 from common.schedule import schedule_of
 
-__all__ = ["policy_for", "policy_toml"]
+__all__ = ["policy_for", "policy_toml", "roster_toml"]
 
 _NO_PLAN: Final = Cap(epsilon=0.01, delta=1e-9)
 """Cap in mode `none`, which no cap can hold: next to nothing may be released privately."""
@@ -58,6 +58,11 @@ def policy_toml(policy: Policy) -> str:
     values = policy.model_dump(mode="json", exclude_defaults=True)
     tables = {name: values.pop(name) for name in _TABLES if name in values}
     return _lines(values) + "".join(f"\n[{key}]\n{_lines(t)}" for key, t in tables.items())
+
+
+def roster_toml(roster: Roster) -> str:
+    """What the server's `roster.toml` says: the table that stands in every policy."""
+    return f"[roster]\n{_lines(roster.keys)}"
 
 
 def _lines(values: Mapping[str, Any]) -> str:

@@ -20,10 +20,11 @@ from common.privacy.filters import Cap, best_order
 from common.privacy.roster import Roster, Terms
 from common.schedule import facts_of, schedule_of
 from common.solvers.registry import make_solver
+from server.app import ROSTER_FILE
 from server.keys import server_key
 from server.seen import RECORD_MARK
 from simulations.dataset import Dataset
-from simulations.policies import policy_for, policy_toml
+from simulations.policies import policy_for, policy_toml, roster_toml
 from simulations.rosters import make_roster, terms_of
 from simulations.run_folder import RunFolder
 from simulations.scenario import Scenario
@@ -176,6 +177,8 @@ def _write(
             heldout[name].drop_duplicates("user_id"),
             {CLIENT_TOML: _client_toml(short, scenario, sizes[name]), POLICY_TOML: policy},
         )
+    if roster is not None:
+        write_atomic(folder.path / ROSTER_FILE, roster_toml(roster).encode())
     if scenario.record_sums:
         write_atomic(folder.path / RECORD_MARK, b"")
     folder.write_start(scenario, dataset.fingerprint(), job)
