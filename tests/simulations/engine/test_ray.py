@@ -67,3 +67,17 @@ def test_ctrl_c_ends_it_and_what_is_resumed_is_the_in_process_result(
     model = Path("server", "model", "arrays.safetensors")
     assert (run_folder.path / model).read_bytes() == (other.path / model).read_bytes()
     assert spent(run_folder.path) == spent(other.path)
+
+
+def test_secure_sums_on_ray_are_the_in_process_result(
+    prepare_run: Callable[..., Any], spent: Callable[..., Any]
+) -> None:
+    """Each message may be answered by another process: what a client must remember is on disk."""
+    run, other = prepare_run("ray", mode="distributed"), prepare_run("other", mode="distributed")
+    done = on_ray(run.path, interrupt_after=99)
+    assert done.returncode == 0, done.stderr
+    InProcessEngine().run(other.path, SilentObserver())
+    assert [len(record.sessions) for record in run.registry.rounds()] == [1, 1, 1]
+    model = Path("server", "model", "arrays.safetensors")
+    assert (run.path / model).read_bytes() == (other.path / model).read_bytes()
+    assert spent(run.path) == spent(other.path)
