@@ -19,7 +19,7 @@ from pydantic import Field
 from common.arrays import Floats
 from common.config import Settings
 from common.errors import Code, DataError
-from common.privacy.events import GaussianSumEvent, event_of
+from common.privacy.events import NoisySumEvent, event_of
 from common.privacy.plan import PrivacyPlan
 from common.schedule import schedule_of
 from simulations.attacks.membership_models import Pool
@@ -208,7 +208,7 @@ def promise_of(plan: PrivacyPlan) -> Promise | None:
     if plan.epsilon is None:
         return None
     events = [event_of(release) for release in plan.releases]
-    sums = [event for event in events if isinstance(event, GaussianSumEvent)]
+    sums = [event for event in events if isinstance(event, NoisySumEvent)]
     if any(event.sampling_rate < 1 for event in sums):
         return Promise(plan.epsilon, plan.delta)
     mu = math.sqrt(math.fsum(event.steps / event.noise_multiplier**2 for event in sums))

@@ -15,7 +15,7 @@ from client.store import ClientStore
 from common.arrays import Floats, Histories, Ints, State
 from common.errors import Code, ConfigError, RunError
 from common.privacy.contributions import Contributions, SparseRows
-from common.privacy.events import GaussianSumEvent, event_of
+from common.privacy.events import NoisySumEvent, event_of
 from common.privacy.grid import quantise
 from common.privacy.plan import Release
 from common.protocol import OK, STEP, Reply, Task
@@ -140,7 +140,7 @@ def _summed(batches: Iterator[Contributions], release: Release) -> Iterator[Spar
     event = event_of(release)
     for batch in batches:
         for block in batch.expand(_BLOCK):
-            if not isinstance(event, GaussianSumEvent):
+            if not isinstance(event, NoisySumEvent):
                 yield block
                 continue
             units = quantise(block, release.clip_norm, event.clip_grid)

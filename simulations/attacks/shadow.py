@@ -10,7 +10,7 @@ from pydantic import Field
 
 from common.config import Settings
 from common.job import Job
-from common.privacy.events import Event, GaussianSumEvent
+from common.privacy.events import Event, NoisySumEvent
 from simulations.dataset import Dataset, load_dataset
 from simulations.marketplace import MarketplaceSettings
 from simulations.prepare import make_job
@@ -90,7 +90,7 @@ class ShadowSettings(Settings):
 
 def promised_mu(events: Sequence[Event]) -> float | None:
     """μ of all events under Gaussian DP; None where one has no noise, or samples users."""
-    sums = [event for event in events if isinstance(event, GaussianSumEvent)]
+    sums = [event for event in events if isinstance(event, NoisySumEvent)]
     if len(sums) < len(events) or any(event.sampling_rate < 1 for event in sums):
         return None
     return math.sqrt(math.fsum(event.steps / event.noise_multiplier**2 for event in sums))
