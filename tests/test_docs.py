@@ -325,11 +325,13 @@ def test_a_scenario_as_a_run_folder_keeps_it_can_be_given_again(tmp_path):
     assert Scenario.load(read_json(path)) == Scenario(epsilon=4.0, seed=3)
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+@pytest.fixture(scope="module", params=["local", "distributed"])
+def finished(request, tmp_path_factory):
     """A small run, from scenario to report."""
+    more = {"mode": "distributed", "record_sums": True} if request.param != "local" else {}
     market = MarketplaceSettings(users=90, items=40, categories=4, shops=3, events_per_user=12.0)
-    scenario = Scenario(marketplace=market, rounds=1, dim=4, evaluation_share=0.05, seed=1)
+    asked = {"rounds": 1, "dim": 4, "evaluation_share": 0.05, "min_users": 1, "seed": 1}
+    scenario = Scenario(marketplace=market, **asked, **more)
     folder = tmp_path_factory.mktemp("docs") / "run"
     with LiveView() as view:
         return folder, start_run(scenario, folder, view, force=False)
@@ -344,6 +346,8 @@ def test_the_guide_lists_every_file_of_a_run(finished):
     found = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
     names = {re.sub(r"clients/[^/]+", "clients/NAME", path.as_posix()) for path in found}
     names = {re.sub(r"step-\d{4}", "step-NNNN", name) for name in names}
+    names = {re.sub(r"session-\d+", "session-N", name) for name in names}
+    names = {re.sub(r"words-.+\.", "words-NAME.", name) for name in names}
     known = {name for name in names if _is_listed(name, patterns)}
     assert names - known == {".lock"}
 
