@@ -4,7 +4,7 @@ import hashlib
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import Code
@@ -26,6 +26,7 @@ def plain_sum(words, names, bits):
 
 
 @pytest.mark.parametrize("bits", [32, 64])
+@settings(deadline=None)
 @given(data=st.data())
 def test_the_total_is_the_plain_sum_whoever_drops_out(bits, data, session, safe_terms):
     terms = data.draw(st.sampled_from(safe_terms(7)))
@@ -51,6 +52,7 @@ def test_the_total_is_the_plain_sum_whoever_drops_out(bits, data, session, safe_
     assert total.tolist() == plain_sum(words, masking, bits)
 
 
+@settings(deadline=None)
 @given(data=st.data())
 def test_below_the_threshold_every_stage_ends_without_a_total(data, session, safe_terms, code):
     terms = data.draw(st.sampled_from(safe_terms(6)))

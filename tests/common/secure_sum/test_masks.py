@@ -4,7 +4,7 @@ import tracemalloc
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -41,6 +41,7 @@ def chi_square_of_bytes(words) -> float:
 
 
 @KINDS
+@settings(deadline=None)
 @given(adds=KEYS, subtracts=KEYS, size=st.integers(0, 40), data=st.data())
 def test_masks_are_what_the_slow_stream_says(kind, adds, subtracts, size, data):
     most = int(np.iinfo(kind).max)

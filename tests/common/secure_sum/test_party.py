@@ -150,6 +150,11 @@ class TestShares:
         posing = [one.model_copy(update={"recipient": "a"}) for one in boxes["b"].shares[1:]]
         assert self.refused(some, code, posing) is Code.SUM_SHARE
 
+    def test_own_ones_that_are_labelled_for_somebody_else(self, some, boxes, code):
+        b, *rest = boxes["a"].shares
+        labelled = b.model_copy(update={"recipient": "c"})
+        assert self.refused(some, code, [labelled, *rest]) is Code.SUM_SHARE
+
     def test_one_senders_under_anothers_name(self, some, boxes, code):
         b, c, d = boxes["a"].shares
         swapped = [b.model_copy(update={"sealed": c.sealed}), c, d]

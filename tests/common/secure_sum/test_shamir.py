@@ -3,7 +3,7 @@ from fractions import Fraction
 from itertools import combinations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.secure_sum.shamir import PRIME, Lagrange, deal, from_hex, to_hex
@@ -45,6 +45,7 @@ def test_the_modulus_is_the_first_prime_with_room_for_a_secret():
     assert not any(is_prime(number) for number in range(2**256 + 1, PRIME, 2))
 
 
+@settings(deadline=None)
 @given(secret=SECRETS, data=st.data(), threshold=st.integers(1, 7))
 def test_any_threshold_of_shares_puts_the_secret_together(secret, data, threshold):
     places = data.draw(
@@ -65,6 +66,7 @@ def test_every_choice_of_places_gives_the_same_secret():
         assert lagrange.rebuild([shares[place] for place in chosen]) == secret
 
 
+@settings(deadline=None)
 @given(secret=SECRETS, other=SECRETS, threshold=st.integers(2, 6))
 def test_fewer_shares_fit_every_secret(secret, other, threshold):
     """For any other secret there is one missing share with which it comes out."""
@@ -109,6 +111,7 @@ def test_what_is_larger_than_any_secret_is_none():
         Lagrange([1]).rebuild([2**256])
 
 
+@settings(deadline=None)
 @given(st.integers(0, PRIME - 1))
 def test_shares_travel_as_33_bytes(share):
     assert len(to_hex(share)) == 66

@@ -1,0 +1,59 @@
+import pytest
+
+from common.errors import Code
+from common.secure_sum.dealing import open_shares, own_mask_key, pair_mask_key, seal_shares
+from common.secure_sum.keys import PairKey
+from common.secure_sum.messages import KeyOffer
+
+CONTEXT = "ab" * 32
+PAIR = ("01" * 33, "02" * 33)
+
+
+@pytest.fixture
+def pairs():
+    return {name: PairKey.create() for name in "abc"}
+
+
+def offer(name, key):
+    return KeyOffer(name=name, sharing_key=key.public, masking_key=key.public, signature="0" * 128)
+
+
+def dealt(pairs, pair=PAIR):
+    peers = [(offer(name, key), pair) for name, key in pairs.items()]
+    return list(seal_shares(pairs["a"], CONTEXT, "a", peers))
+
+
+def test_everybody_else_opens_what_is_theirs(pairs):
+    shares = dealt(pairs)
+    assert [(sealed.sender, sealed.recipient) for sealed in shares] == [("a", "b"), ("a", "c")]
+    keys = {"a": pairs["a"].public}
+    for sealed in shares:
+        name = sealed.recipient
+        opened = list(open_shares(pairs[name], CONTEXT, name, keys, [sealed]))
+        assert opened == [("a", PAIR)]
+
+
+@pytest.mark.parametrize("pair", [("", ""), ("01" * 33, "02" * 32), ("01" * 33, "02" * 34)])
+def test_shares_of_another_length_are_refused(pairs, pair, code):
+    """Only their sender can seal such ones."""
+    sealed = dealt(pairs, pair)[0]
+    keys = {"a": pairs["a"].public}
+    opening = open_shares(pairs["b"], CONTEXT, "b", keys, [sealed])
+    assert code(lambda: list(opening)) is Code.SUM_SHARE
+
+
+def test_one_of_two_adds_the_mask_that_the_other_subtracts(pairs):
+    ours = pair_mask_key(pairs["a"], CONTEXT, "a", "b", pairs["b"].public)
+    theirs = pair_mask_key(pairs["b"], CONTEXT, "b", "a", pairs["a"].public)
+    assert ours == (True, theirs[1])
+    assert theirs[0] is False
+
+
+def test_own_masks_are_by_seed_session_and_name():
+    made = {
+        own_mask_key(bytes(32), CONTEXT, "a"),
+        own_mask_key(bytes(32), CONTEXT, "b"),
+        own_mask_key(bytes(32), "cd" * 32, "a"),
+        own_mask_key(b"\x01" * 32, CONTEXT, "a"),
+    }
+    assert len(made) == 4
