@@ -15,6 +15,7 @@ from simulations.benchmarks.secure_sum.ours import most_gone
 from simulations.benchmarks.secure_sum.page import write
 from simulations.benchmarks.secure_sum.paper import degrees
 from simulations.benchmarks.secure_sum.race import AIMS, race
+from simulations.benchmarks.secure_sum.whole import whole_step
 
 __all__ = ["main"]
 
@@ -34,12 +35,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         *(_grown("words", _EIGHT, words, 0) for words in given.words),
         *(_grown("largest", n, words, most_gone(n)) for n, words in given.largest),
     ]
+    whole = [{"table": "whole", **whole_step(*size)} for size in given.whole]
     write(
         given.out,
         rows=[
             *runs,
             *({"table": "prices", "what": what, "seconds": s} for what, s in priced.items()),
             *grown_to,
+            *whole,
             *({"table": "graph", **row} for row in degrees()),
         ],
         load=f"{before:.1f} before, {os.getloadavg()[0]:.1f} after",
@@ -58,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--clients", type=int, nargs="*", default=_CLIENTS)
     parser.add_argument("--words", type=int, nargs="*", default=_WORDS)
     parser.add_argument("--largest", type=_size, nargs="*", default=[(200, 10_000_000)])
+    parser.add_argument("--whole", type=_size, nargs="*", default=[(30, 10_000)])
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
     return parser
 

@@ -87,7 +87,7 @@ class _Apart(Session):
     """Each client masks in a forked process of its own and leaves its words in a file."""
 
     def __init__(self, terms: Terms, words: Callable[[int], Words], gone: int, file: Path) -> None:
-        super().__init__(terms, Federation(terms).parties, words, gone)
+        super().__init__(Federation(terms), words, gone)
         self.masking = Seconds(0.0, 0.0)
         self.peaks: list[int] = []
         self.before = 0

@@ -86,9 +86,9 @@ class Federation:
     def __init__(self, terms: Terms) -> None:
         self.terms = terms
         keys = {f"shop-{place:04}": SigningKey.create() for place in range(terms.clients)}
-        roster = Roster.of({name: key.public for name, key in keys.items()})
+        self.roster = Roster.of({name: key.public for name, key in keys.items()})
         self.parties = {
-            name: Party(name, key, roster, terms, _CONTEXT) for name, key in keys.items()
+            name: Party(name, key, self.roster, terms, _CONTEXT) for name, key in keys.items()
         }
 
     def session(self, words: Callable[[int], Words], gone: int = 0) -> Session:
@@ -98,24 +98,18 @@ class Federation:
             words: of the client at a place.
             gone: how many clients, the last ones, fall silent after the stage of shares.
         """
-        return Session(self.terms, self.parties, words, gone)
+        return Session(self, words, gone)
 
 
 class Session:
     """All five stages, client after client; `Federation.session` makes it, `run` runs it."""
 
-    def __init__(
-        self,
-        terms: Terms,
-        parties: Mapping[str, Party],
-        words: Callable[[int], Words],
-        gone: int,
-    ) -> None:
+    def __init__(self, federation: Federation, words: Callable[[int], Words], gone: int) -> None:
         self.clocks: dict[tuple[str, Stage], Clock] = defaultdict(Clock)
-        self._parties = parties
+        self._parties = federation.parties
         self._words = words
-        self._server = Collector(terms, _CONTEXT)
-        self._names = list(parties)
+        self._server = Collector(federation.terms, _CONTEXT, federation.roster)
+        self._names = list(federation.parties)
         self._staying = self._names[: len(self._names) - gone]
         self._disk: dict[str, str] = {}
         self._traffic = 0

@@ -28,6 +28,7 @@ _LIMIT = "Distance to the limit"
 _CLIENTS = "More clients"
 _WORDS = "More words"
 _LARGEST = "Both"
+_WHOLE = "A step of a run"
 _GRAPH = "On paper: how many peers a random graph takes"
 _PAPER = "On paper: the complete and the random graph"
 _PARTS: Final = {
@@ -56,6 +57,7 @@ def write(folder: Path, rows: Sequence[Mapping[str, Any]], load: str) -> None:
         _CLIENTS: pd.DataFrame(_with_limits(_of(rows, "clients"), priced)),
         _WORDS: pd.DataFrame(_with_limits(_of(rows, "words"), priced)),
         _LARGEST: pd.DataFrame(_with_limits(_of(rows, "largest"), priced)),
+        _WHOLE: pd.DataFrame(_of(rows, "whole")),
         _GRAPH: pd.DataFrame(_of(rows, "graph")),
         _PAPER: pd.DataFrame(paper),
     }
@@ -66,6 +68,7 @@ def write(folder: Path, rows: Sequence[Mapping[str, Any]], load: str) -> None:
         _CLIENTS: prose.GROWTH,
         _WORDS: prose.WORDS,
         _LARGEST: prose.LARGEST,
+        _WHOLE: prose.WHOLE,
         _GRAPH: prose.GRAPH,
         _PAPER: prose.PAPER.format(peer=peer, small=paper[1]["peers"], saved=1000 * saved),
     }

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["GRAPH", "GROWTH", "LARGEST", "LIMIT", "NOTES", "PAPER", "RACE", "WORDS", "paragraphs"]
+__all__ = [
+    "GRAPH",
+    "GROWTH",
+    "LARGEST",
+    "LIMIT",
+    "NOTES",
+    "PAPER",
+    "RACE",
+    "WHOLE",
+    "WORDS",
+    "paragraphs",
+]
 
 NOTES: Final = """
 Flower 1.41 has SecAgg+ for its legacy API. Here its own `SecAggPlusWorkflow` talks to a
@@ -64,6 +75,13 @@ many clients there are (the running total, and what one client sends).
 LARGEST: Final = """
 The whole sum, clients one after the other, with as many gone as the threshold allows, which is
 the worst for the server. The total is right.
+"""
+
+WHOLE: Final = """
+For information: one popularity sum in a simulated run, through the in-process engine. Every
+message is checked by the guard and read from and written to the client's disk, the words are
+made of its users' data with a share of the noise, what is charged is in the ledger, and the
+server keeps its sessions and receipts. "Whole run" has the start of the apps in it.
 """
 
 GRAPH: Final = """
