@@ -49,6 +49,12 @@ def test_one_of_two_adds_the_mask_that_the_other_subtracts(pairs):
     assert theirs[0] is False
 
 
+def test_a_copied_key_gives_its_owner_no_mask_of_another(pairs):
+    public = pairs["b"].public
+    made = {pair_mask_key(pairs["a"], CONTEXT, "a", name, public)[1] for name in "bc"}
+    assert len(made) == 2
+
+
 def test_own_masks_are_by_seed_session_and_name():
     made = {
         own_mask_key(bytes(32), CONTEXT, "a"),
