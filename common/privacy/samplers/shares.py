@@ -51,9 +51,7 @@ def shares_total_variation(share_variance: int, shares: int, draws: int) -> floa
     return min(1.0, apart + rounded_gaussian_distance(shares * share_variance, draws))
 
 
-def concentrated_epsilon(
-    sensitivity: float, share_variance: int, shares: int, draws: int
-) -> float:
+def concentrated_epsilon(sensitivity: float, share_variance: int, shares: int, draws: int) -> float:
     """ε of ½ε²-concentrated DP of the sum of `shares`, by Kairouz, Liu, Steinke 2021.
 
     Proposition 14: the Rényi divergence of order α is at most α/2·Δ²/(h·v) + τ·d, and at most
