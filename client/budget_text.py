@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Final
 
 from rich.console import Console
@@ -10,9 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from client.budget_view import BudgetView, Fit, Part, WindowView
-from client.what_if import WhatIf
+from client.what_if import WhatIf, total_noise
 from common.pages.numbers import big, count
 from common.privacy.accounting import ACCOUNTANT, NEIGHBOURING, rounded_up
+from common.privacy.roster import Terms
 
 __all__ = ["budget_bar", "print_budget", "print_plan"]
 
@@ -94,6 +96,8 @@ def print_plan(found: WhatIf, view: BudgetView | None, fits: Fit | None) -> None
         f"{found.filter.name}; both at {terms}. A client's cap must be at least the larger one.",
         markup=False,
     )
+    for line in _about_clients(found):
+        console.print(line, markup=False)
     console.print(
         f"Noise multiplier of the main release: {found.noise_multiplier:.4g}.", markup=False
     )
@@ -102,6 +106,42 @@ def print_plan(found: WhatIf, view: BudgetView | None, fits: Fit | None) -> None
             _print_window(console, window)
         console.print(_legend())
         _print_fit(console, view, fits)
+
+
+def _about_clients(found: WhatIf) -> Iterator[str]:
+    """Whom it holds against, what several clients lose, how much noise is in a total."""
+    terms, clients = found.job.terms, found.job.clients
+    if terms is not None:
+        yield (
+            f"It holds against the server and up to c = {terms.colluders} colluding clients, where "
+            f"at least t = {terms.threshold} of n = {clients} are in every sum."
+        )
+    if found.shops > 1:
+        moved = "the sensitivity of one sum" if terms is not None else "the releases"
+        value, how = found.for_shops
+        yield (
+            f"For a user of m = {found.shops} clients, m times {moved}: ε = {_epsilon(value)} by "
+            f"{how} at δ = {big(found.plan.delta)}."
+        )
+    if clients > 1:
+        yield _about_noise(clients, terms)
+
+
+def _about_noise(clients: int, terms: Terms | None) -> str:
+    """Noise in the total of equal clients, beside the other mode's where that is known."""
+    local = total_noise(clients, None)
+    if terms is None:
+        return (
+            f"Noise in the total of {clients} equal clients: {local:.3g} times what one party with "
+            "all the data would add (√n)."
+        )
+    here = total_noise(clients, terms)
+    return (
+        f"Noise in the total of {clients} equal clients: {here:.3g} times what one party with all "
+        f"the data would add (√(n/h), h = t - c = {terms.honest}); in mode local {local:.3g} times "
+        f"(√n). Whoever is taught by the total gains, by √h = {local / here:.3g}: most where many "
+        "clients share the noise, next to nothing for two."
+    )
 
 
 def _print_window(console: Console, window: WindowView) -> None:

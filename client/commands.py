@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ from client.budget_text import print_budget, print_plan
 from client.budget_view import BudgetView, Fit, fit, view_budget
 from client.guard.admission import close_job
 from client.owner import Owner
-from client.what_if import Asked, WhatIf, what_if
+from client.what_if import Asked, WhatIf, total_noise, what_if
 from common.config import read_json, read_toml
 from common.errors import Code, ConfigError
 from common.job import Job
@@ -24,7 +25,9 @@ from common.terminal import Format, FormatOption, Teller, finish, name_values, p
 
 __all__ = ["budget", "plan"]
 
-_SHARED: Final = ("solver", "epsilon", "delta", "evaluation_share")
+_SHARED: Final = (
+    "solver", "epsilon", "delta", "evaluation_share", "mode", "threshold", "colluders",
+)  # fmt: skip
 """Keys of a scenario that a plan depends on and that mean the same here."""
 
 
@@ -59,7 +62,21 @@ def plan(
     solver: Annotated[str, typer.Option(help="subspace | dpsgd | popularity")] = "subspace",
     items: Annotated[int | None, typer.Option(help="Items of the catalogue.")] = None,
     population: Annotated[int | None, typer.Option(help="Declared users of all clients.")] = None,
-    clients: Annotated[int, typer.Option(help="Clients of the federation.")] = 1,
+    clients: Annotated[
+        int | None, typer.Option(help="Clients of the federation; absent: 1, or the roster.")
+    ] = None,
+    mode: Annotated[
+        str | None, typer.Option(help="local | distributed: who adds the noise.")
+    ] = None,
+    threshold: Annotated[
+        int | None, typer.Option(help="Fewest clients of a secure sum; absent: four fifths.")
+    ] = None,
+    colluders: Annotated[
+        int | None, typer.Option(help="Clients that may collude with the server.")
+    ] = None,
+    shops: Annotated[
+        int | None, typer.Option(help="Clients that one person may be a user of.")
+    ] = None,
     epsilon: Annotated[float | None, typer.Option(help="Target ε: how much noise?")] = None,
     noise_multiplier: Annotated[
         float | None, typer.Option(help="σ over clip norm of the main release: which ε?")
@@ -91,6 +108,10 @@ def plan(
         "items": items,
         "population": population,
         "clients": clients,
+        "mode": mode,
+        "threshold": threshold,
+        "colluders": colluders,
+        "shops": shops,
         "epsilon": epsilon,
         "noise_multiplier": noise_multiplier,
         "delta": delta,
@@ -146,7 +167,8 @@ def _asked_job(path: Path, owner: Owner) -> Job:
     settings = dict(inner) if isinstance(inner, dict) else {}
     settings |= {ours: values[theirs] for theirs, ours in named.items() if theirs in values}
     asked = {name: values[name] for name in _SHARED if values.get(name) is not None}
-    asked = {"epsilon": 8.0, "clients": values.get("clients") or 1, **asked, "settings": settings}
+    asked = {"epsilon": 8.0, "clients": values.get("clients"), **asked, "settings": settings}
+    asked.setdefault("mode", "local")
     return what_if(_complete(asked, owner, where=str(path))).job
 
 
@@ -154,14 +176,7 @@ def _complete(values: Mapping[str, Any], owner: Owner | None, *, where: str = "o
     """With what the client's folder knows; its declared users stand for one of equal clients."""
     known = {name: value for name, value in values.items() if value is not None}
     if owner is not None:
-        policy, clients = owner.policy, int(known.get("clients", 1))
-        known = {
-            "items": known.get("items") or owner.n_items,
-            "population": owner.settings.population * clients,
-            "delta": policy.lifetime.delta,
-            "renyi_order": policy.renyi_order,
-            **known,
-        }
+        known = {**_known(owner, known), **known}
     missing = [f"--{name}" for name in ("items", "population") if name not in known]
     if missing:
         raise ConfigError(
@@ -175,6 +190,22 @@ def _complete(values: Mapping[str, Any], owner: Owner | None, *, where: str = "o
     return Asked.load(known, where=where)
 
 
+def _known(owner: Owner, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """What a client's folder says where nobody asked otherwise; its policy's first mode."""
+    policy = owner.policy
+    secure = asked.get("mode", policy.modes[0] if policy.modes else "local") == "distributed"
+    clients = int(asked.get("clients") or (len(policy.roster) if secure else 1) or 1)
+    known = {
+        "clients": clients,
+        "items": asked.get("items") or owner.n_items,
+        "population": owner.settings.population * clients,
+        "delta": policy.lifetime.delta,
+        "renyi_order": policy.renyi_order,
+        "shops": policy.max_shops_per_shopper,
+    }
+    return known | ({"mode": "distributed", "colluders": policy.colluders} if secure else {})
+
+
 def _fit(view: BudgetView, job: Job) -> Fit:
     return fit(view, _named(job), [event_of(r) for r in schedule_of(job).plan.releases])
 
@@ -185,6 +216,7 @@ def _named(job: Job) -> str:
 
 
 def _plan_json(found: WhatIf) -> dict[str, Any]:
+    several, how = found.for_shops
     return {
         "solver": found.job.solver,
         "settings": found.job.settings,
@@ -198,6 +230,12 @@ def _plan_json(found: WhatIf) -> dict[str, Any]:
         "noise_multiplier": found.noise_multiplier,
         "epsilon": found.epsilon,
         "epsilon_by_accountant": {ACCOUNTANT: found.pld, found.filter.name: found.by_filter},
+        "against": None if found.job.terms is None else vars(found.job.terms),
+        "shops": found.shops,
+        "epsilon_of_shops": several if math.isfinite(several) else None,
+        "epsilon_of_shops_by": how,
+        "noise_in_total": total_noise(found.job.clients, found.job.terms),
+        "noise_in_total_local": total_noise(found.job.clients, None),
         "rounds": len(found.plan.releases),
         "releases": [release.model_dump(mode="json") for release in found.plan.releases],
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from pydantic import Field
@@ -19,13 +19,17 @@ from common.job import Job
 from common.privacy.accounting import epsilon as pld_epsilon
 from common.privacy.events import Event, event_of, snap
 from common.privacy.filters import Cap, Filter, best_order, make_filter, total_cost
-from common.privacy.plan import PrivacyPlan, Release
+from common.privacy.guarantees import shops_epsilon
+from common.privacy.plan import Mode, PrivacyPlan, Release
+from common.privacy.roster import Terms
+from common.privacy.words import shorter
 from common.schedule import facts_of, schedule_of
 from common.solvers.registry import make_solver
 
-__all__ = ["Asked", "WhatIf", "main_release", "what_if"]
+__all__ = ["Asked", "WhatIf", "main_release", "total_noise", "what_if"]
 
 _NOBODY: Final = "0" * 32
+_NO_ROSTER: Final = "0" * 64
 _SETTLED: Final = 1e-4
 _MOST_TRIES: Final = 12
 _FIRST_GUESS: Final = 8.0
@@ -44,6 +48,14 @@ class Asked(Settings):
     """Declared users over all clients."""
     clients: int = Field(default=1, gt=0, le=1_000_000)
     """Clients of the federation, taken to be equal."""
+    mode: Mode = "local"
+    """Who adds the noise."""
+    threshold: int | None = Field(default=None, gt=0, le=1_000_000)
+    """t: fewest clients of which a secure sum is made; None takes four fifths."""
+    colluders: int | None = Field(default=None, gt=0, le=1_000_000)
+    """c: clients that may collude with the server; None takes a tenth, at least one."""
+    shops: int = Field(default=1, gt=0, le=10_000)
+    """m: clients that one person may be a user of."""
     epsilon: float | None = None
     """Target ε; None if `noise_multiplier` is given."""
     noise_multiplier: float | None = Field(default=None, gt=0)
@@ -56,15 +68,43 @@ class Asked(Settings):
     """Order of the filter that the plan is aimed at; None takes the best one where users are
     sampled, and the filter of Gaussian DP where they are not."""
 
+    @property
+    def terms(self) -> Terms | None:
+        """Terms of secure sums, held to what is safe; None in mode `local`.
+
+        Raises:
+            ConfigError: `plan-mode`, threshold or colluders without secure sums.
+            PolicyError: `policy-threshold`.
+        """
+        if self.mode == "distributed":
+            terms = Terms.usual(self.clients, self.threshold, self.colluders)
+            terms.check()
+            return terms
+        if self.mode == "none" or self.threshold is not None or self.colluders is not None:
+            raise ConfigError(
+                Code.PLAN_MODE,
+                f"mode {self.mode!r} has no plan with a threshold or colluders."
+                if self.mode == "local"
+                else "in mode `none` there is no plan.",
+                where="--mode, --threshold, --colluders",
+                remedy="Choose mode `distributed`, or `local` without them.",
+            )
+        return None
+
     def job(self, epsilon: float) -> Job:
         """The job with that target ε; nobody sends it."""
+        terms = self.terms
         bare = Job(
             job_id=_NOBODY,
             catalogue_version="what-if",
             n_items=self.items,
             clients=self.clients,
             population=self.population,
-            signal=self.population / math.sqrt(self.clients),
+            signal=self.population / total_noise(self.clients, terms),
+            mode=self.mode,
+            roster=None if terms is None else _NO_ROSTER,
+            threshold=None if terms is None else terms.threshold,
+            colluders=None if terms is None else terms.colluders,
             epsilon=epsilon,
             delta=self.delta,
             solver=self.solver,
@@ -90,6 +130,7 @@ class WhatIf:
         pld: ε by PLD.
         filter: what a client would hold it by.
         by_filter: ε by that filter.
+        shops: m, clients that one person may be a user of.
     """
 
     job: Job
@@ -97,6 +138,12 @@ class WhatIf:
     pld: float
     filter: Filter
     by_filter: float
+    shops: int = 1
+
+    @property
+    def for_shops(self) -> tuple[float, str]:
+        """ε for a user of m clients, and by which accountant."""
+        return shops_epsilon(self.events, self.shops, self.plan.delta)
 
     @property
     def epsilon(self) -> float:
@@ -112,6 +159,15 @@ class WhatIf:
     def noise_multiplier(self) -> float:
         """Of the main release."""
         return main_release(self.plan.releases).noise_multiplier
+
+
+def total_noise(clients: int, terms: Terms | None) -> float:
+    """Noise in a total of `clients` equal clients, in units of what one party would add.
+
+    One party with all the data, that is: √n where each client adds all of its noise, and
+    √(n/h) where they share it.
+    """
+    return math.sqrt(clients if terms is None else clients / terms.honest)
 
 
 def main_release(releases: Sequence[Release]) -> Release:
@@ -135,8 +191,10 @@ def what_if(asked: Asked) -> WhatIf:
         )
     if asked.epsilon is not None:
         job = asked.job(asked.epsilon)
-        return _priced(job, schedule_of(job).plan.releases)
-    return _for_noise(asked, float(asked.noise_multiplier or 0.0))
+        found = _priced(job, schedule_of(job).plan.releases)
+    else:
+        found = _for_noise(asked, float(asked.noise_multiplier or 0.0))
+    return replace(found, shops=asked.shops)
 
 
 def _for_noise(asked: Asked, multiplier: float) -> WhatIf:
@@ -179,8 +237,12 @@ def _scaled(releases: Sequence[Release], multiplier: float) -> list[Release]:
     scaled = []
     for one in releases:
         wanted = math.sqrt(precision / _relative(one))
-        noise = snap(one.sampler, wanted, one.step)
-        scaled.append(one.model_copy(update={"noise_multiplier": noise}))
+        if one.shares is None:
+            changes: dict[str, Any] = {"noise_multiplier": snap(one.sampler, wanted, one.step)}
+        else:  # long words have room for any noise that makes sense
+            shares = one.shares.model_copy(update={"word_bits": 64})
+            changes = {"noise_multiplier": shorter(wanted), "shares": shares}
+        scaled.append(one.model_copy(update=changes))
     return scaled
 
 

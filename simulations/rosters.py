@@ -20,9 +20,6 @@ __all__ = ["make_roster", "terms_of"]
 def terms_of(scenario: Scenario, clients: int) -> Terms | None:
     """How many of `clients` must answer and may collude; None where nothing is summed securely.
 
-    A tenth may collude, at least one; four fifths must answer, rounded up: with those, 2t is
-    above n + c for every n of at least 2.
-
     Raises:
         ConfigError: `plan-mode`, one client alone.
         PolicyError: `policy-threshold`, what the scenario says is not safe.
@@ -36,11 +33,7 @@ def terms_of(scenario: Scenario, clients: int) -> Terms | None:
             where="clients",
             remedy="Take two clients at least, or mode `local`.",
         )
-    terms = Terms(
-        clients,
-        -(-4 * clients // 5) if scenario.threshold is None else scenario.threshold,
-        max(1, clients // 10) if scenario.colluders is None else scenario.colluders,
-    )
+    terms = Terms.usual(clients, scenario.threshold, scenario.colluders)
     try:
         terms.check()
     except PolicyError as error:

@@ -16,7 +16,7 @@ from scipy.special import ndtr
 from common.audit.ledgers import LedgerAudit
 from common.config import Settings
 from common.errors import PlanError
-from common.privacy.accounting import NEIGHBOURING, epsilon, for_shops
+from common.privacy.accounting import ACCOUNTANT, NEIGHBOURING, epsilon
 from common.privacy.events import (
     DistributedDiscreteGaussianEvent,
     Event,
@@ -24,7 +24,7 @@ from common.privacy.events import (
     event_of,
 )
 from common.privacy.gdp import gaussian_mu
-from common.privacy.guarantees import plan_terms
+from common.privacy.guarantees import plan_terms, shops_epsilon
 from common.privacy.plan import Mode, PrivacyPlan, Unit
 from common.privacy.policy import Policy, Serving
 from common.privacy.roster import Terms
@@ -51,6 +51,8 @@ class Line(Settings):
     """δ of that."""
     how: str
     """Accountant or filter."""
+    shops_how: str = ACCOUNTANT
+    """Accountant of the ε of several clients."""
 
 
 class Bound(Settings):
@@ -207,13 +209,14 @@ def _plan(plan: PrivacyPlan, times: int, shops: int) -> Line:
 def _line(what: str, events: Sequence[Event], delta: float, shops: int) -> Line:
     """ε by PLD; for m clients, of m times the events, or of m times their sensitivity.
 
-    Where the samplers' distance to a Gaussian would take too much of δ, by basic composition;
-    nothing composes where all m clients are in one sum.
+    Where the samplers' distance to a Gaussian would take too much of δ, by concentrated DP, else
+    by basic composition; nothing composes where all m clients are in one sum.
     """
     one = _finite(epsilon(events, delta) if delta else math.inf)
-    several, several_delta = one, delta
+    several, several_delta, how = one, delta, ACCOUNTANT
     if one is not None and shops > 1:
-        several = _finite(epsilon(for_shops(events, shops), delta))
+        found, how = shops_epsilon(events, shops, delta)
+        several = _finite(found)
         together = any(isinstance(event, DistributedDiscreteGaussianEvent) for event in events)
         if several is None and not together:
             several, several_delta = shops * one, shops * delta
@@ -223,7 +226,8 @@ def _line(what: str, events: Sequence[Event], delta: float, shops: int) -> Line:
         delta=delta,
         shops_epsilon=several,
         shops_delta=several_delta,
-        how="PLD",
+        how=ACCOUNTANT,
+        shops_how=how,
     )
 
 

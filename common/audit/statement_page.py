@@ -9,6 +9,7 @@ from common.audit.statement import Line, Statement
 from common.audit.statement_style import STYLE
 from common.pages.markup import Markup, element, join
 from common.pages.numbers import big, count, epsilon_text
+from common.privacy.concentrated import CONCENTRATED
 from common.privacy.plan import Mode, Unit
 from common.privacy.policy import Serving
 
@@ -163,11 +164,13 @@ def _table(one: Statement) -> Markup:
     rows = [_row(line, several=several) for line in lines]
     caps = [one.lifetime, *one.periods]
     rows += [_row(line, several=several, cap=True) for line in caps]
+    loose = several and any(line.shops_how == CONCENTRATED for line in lines)
+    also = " or concentrated DP" if loose else ""
     caption = (
         f"Unit {one.unit}, {one.neighbouring}, mode {' or '.join(one.modes)}. Lines in bold are "
         f"limits that nothing gets past, enforced by the {one.filter} however plans are chosen; "
-        "the others are computed (PLD, pessimistic), over several plans as if all had been fixed "
-        "in advance."
+        f"the others are computed (PLD, pessimistic{also}), over several plans as if all had been "
+        "fixed in advance."
     )
     table = element(
         "table",

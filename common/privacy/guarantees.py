@@ -7,18 +7,27 @@ what was promised, and against whom, without computing; an audit holds them to t
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Final
 
 from pydantic import Field
 
 from common.config import Settings
 from common.errors import ConfigError
-from common.privacy.accounting import epsilon, for_shops
-from common.privacy.events import event_of
+from common.privacy.accounting import ACCOUNTANT, epsilon, for_shops
+from common.privacy.concentrated import CONCENTRATED, epsilon_by_concentration
+from common.privacy.events import Event, event_of
 from common.privacy.plan import PrivacyPlan
 from common.privacy.roster import Terms
 
-__all__ = ["Against", "AgainstWhom", "guarantee_fault", "guarantees_for", "plan_terms"]
+__all__ = [
+    "Against",
+    "AgainstWhom",
+    "guarantee_fault",
+    "guarantees_for",
+    "plan_terms",
+    "shops_epsilon",
+]
 
 _LEEWAY: Final = 1e-3
 """Part by which two computations of one ε may differ: less than any rounding shown."""
@@ -46,6 +55,8 @@ class AgainstWhom(Settings):
     """ε; None if none is finite."""
     delta: float = Field(gt=0, lt=1)
     """δ."""
+    accountant: str
+    """How ε was computed."""
     against: Against
     """Whom it holds against."""
 
@@ -54,6 +65,19 @@ def plan_terms(plan: PrivacyPlan) -> Terms | None:
     """Terms of the secure sums of a plan; None where a client adds all of its noise."""
     shares = plan.releases[0].shares
     return None if shares is None else Terms(shares.clients, shares.threshold, shares.colluders)
+
+
+def shops_epsilon(events: Sequence[Event], shops: int, delta: float) -> tuple[float, str]:
+    """ε for a user of `shops` clients that release alike, and by which accountant.
+
+    By PLD, or by concentrated DP where the samplers' distance to a Gaussian would take too much
+    of δ: it grows with e^ε. Infinite if neither shows any.
+    """
+    several = for_shops(events, shops)
+    found = epsilon(several, delta)
+    if math.isfinite(found):
+        return found, ACCOUNTANT
+    return epsilon_by_concentration(several, delta), CONCENTRATED
 
 
 def guarantees_for(plan: PrivacyPlan, shops: int) -> list[AgainstWhom]:
@@ -74,9 +98,16 @@ def guarantees_for(plan: PrivacyPlan, shops: int) -> list[AgainstWhom]:
     )
     found = []
     for m in sorted({1, shops}):
-        value = epsilon(for_shops(events, m), plan.delta)
-        finite = value if math.isfinite(value) else None
-        found.append(AgainstWhom(shops=m, epsilon=finite, delta=plan.delta, against=against))
+        value, accountant = shops_epsilon(events, m, plan.delta)
+        found.append(
+            AgainstWhom(
+                shops=m,
+                epsilon=value if math.isfinite(value) else None,
+                delta=plan.delta,
+                accountant=accountant,
+                against=against,
+            )
+        )
     return found
 
 

@@ -32,7 +32,7 @@ def sampled_gaussian_rdp(sigma: float, rate: float, order: int) -> float:
     return float(np.logaddexp(0.0, something)) / (order - 1)
 
 
-def epsilon_beyond_rdp(order: int, delta: float) -> float:
+def epsilon_beyond_rdp(order: float, delta: float) -> float:
     """What comes on top of the divergence: ε = ρ + log((α-1)/α) - (log δ + log α)/(α-1).
 
     Canonne, Kamath, Steinke 2020, proposition 12.

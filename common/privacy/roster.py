@@ -83,6 +83,21 @@ class Terms:
     threshold: int
     colluders: int
 
+    @classmethod
+    def usual(
+        cls, clients: int, threshold: int | None = None, colluders: int | None = None
+    ) -> Self:
+        """Terms where nobody says otherwise. Not checked here.
+
+        A tenth may collude, at least one; four fifths must answer, rounded up: with those, 2t
+        is above n + c for every n of at least 2.
+        """
+        return cls(
+            clients,
+            -(-4 * clients // 5) if threshold is None else threshold,
+            max(1, clients // 10) if colluders is None else colluders,
+        )
+
     @property
     def honest(self) -> int:
         """Honest shares of noise in every total, h = t - c."""

@@ -182,6 +182,9 @@ def test_a_plan_in_mode_none_has_no_budget(shop: Any, tmp_path: Path) -> None:
         ("plan", "--items", 10, "--population", 100, "--epsilon", -1),
         ("plan", "--items", 10, "--population", 100, "--epsilon", 1, "--solver", "magic"),
         ("plan", "--items", 10, "--population", 100, "--epsilon", 1, "--set", "x=1"),
+        ("plan", "--items", 10, "--population", 100, "--epsilon", 1, "--mode", "distributed"),
+        ("plan", "--items", 10, "--population", 100, "--epsilon", 1, "--threshold", 3),
+        ("plan", "--items", 10, "--population", 100, "--epsilon", 1, "--mode", "none"),
     ],
     ids=str,
 )
@@ -213,6 +216,29 @@ def test_a_sampling_rate_of_dpsgd() -> None:
     found = result_of("plan", *facts, "--sampling-rate", 0.2, "--epsilon", 4)
     assert {r["sampling_rate"] for r in found["releases"]} == {1.0, 0.2}
     assert any("Rényi" in name for name in found["epsilon_by_accountant"])
+
+
+def test_a_plan_of_secure_sums_says_against_whom_and_who_gains() -> None:
+    facts = ("--items", 200, "--population", 2000, "--rounds", 2, "--dim", 4, "--epsilon", 2)
+    secure = ("--mode", "distributed", "--clients", 10, "--threshold", 8, "--colluders", 1)
+    found = result_of("plan", *facts, *secure, "--shops", 3)
+    assert found["mode"] == "distributed"
+    assert found["against"] == {"clients": 10, "threshold": 8, "colluders": 1}
+    assert found["shops"] == 3
+    assert found["epsilon_of_shops"] > 3 * found["epsilon"] * 0.99
+    assert found["noise_in_total"] == pytest.approx((10 / 7) ** 0.5)
+    assert found["noise_in_total_local"] == pytest.approx(10**0.5)
+    text = " ".join(run("plan", *facts, *secure, "--shops", 3).stdout.split())
+    for part in (
+        "against the server and up to c = 1 colluding clients", "at least t = 8 of n = 10",
+        "user of m = 3 clients", "m times the sensitivity of one sum", "1.2 times", "3.16 times",
+        "√h = 2.65",
+    ):  # fmt: skip
+        assert part in text, part
+    local = " ".join(run("plan", *facts, "--clients", 10, "--shops", 3).stdout.split())
+    assert "m times the releases" in local
+    assert "colluding" not in local
+    assert result_of("plan", *facts)["against"] is None
 
 
 def test_plan_knows_a_client(shop: Any) -> None:

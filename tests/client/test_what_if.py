@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from client.what_if import Asked, WhatIf, main_release, what_if
-from common.errors import Code, ConfigError, PlanError
+from client.what_if import Asked, WhatIf, main_release, total_noise, what_if
+from common.errors import Code, ConfigError, PlanError, PolicyError
 from common.privacy.accounting import epsilon
+from common.privacy.events import DistributedDiscreteGaussianEvent
 from common.privacy.filters import Cap, make_filter, total_cost
+from common.privacy.roster import Terms
 from common.schedule import schedule_of
 
 SAMPLED = {"rounds": 2, "local_steps": 3, "sampling_rate": 0.2}
@@ -32,6 +34,8 @@ def asked(**changes: Any) -> WhatIf:
         {"solver": "dpsgd", "settings": {"rounds": 2}},
         {"solver": "dpsgd", "settings": SAMPLED},
         {"solver": "dpsgd", "settings": SAMPLED, "renyi_order": 12},
+        {"solver": "subspace", "mode": "distributed", "clients": 10, "settings": {"rounds": 2}},
+        {"solver": "dpsgd", "mode": "distributed", "clients": 5, "settings": {"rounds": 2}},
     ],
     ids=str,
 )
@@ -94,3 +98,67 @@ def test_noise_that_hides_nothing_has_no_epsilon() -> None:
 def test_an_unknown_solver_is_named() -> None:
     with pytest.raises(ConfigError):
         asked(epsilon=1.0, solver="magic")
+
+
+SECURE = {"mode": "distributed", "clients": 10, "settings": {"rounds": 2, "embedding_dim": 4}}
+
+
+def test_a_plan_of_secure_sums_has_terms_and_one_sum_per_release() -> None:
+    found = asked(epsilon=4.0, **SECURE)
+    assert found.job.terms == Terms(10, 8, 1)
+    assert found.plan.mode == "distributed"
+    assert all(isinstance(event, DistributedDiscreteGaussianEvent) for event in found.events)
+    assert found.pld <= 4.0
+    assert found.plan.releases == schedule_of(found.job).plan.releases
+    chosen = asked(epsilon=4.0, threshold=9, colluders=3, **SECURE)
+    assert chosen.job.terms == Terms(10, 9, 3)
+
+
+def test_a_user_of_several_clients_loses_by_the_mode() -> None:
+    """Three releases add up to √3 times μ; one sum that moves by three clips is three times μ."""
+    plain = {"clients": 10, "settings": SECURE["settings"]}
+    one, local, secure = (
+        asked(epsilon=2.0, **values).for_shops[0]
+        for values in (plain, {**plain, "shops": 3}, {**SECURE, "shops": 3})
+    )
+    assert one == pytest.approx(2.0, rel=0.02)
+    assert 1.7 * one < local < 2.5 * one
+    assert secure > 1.5 * local
+
+
+def test_signal_is_what_the_noise_of_a_total_leaves() -> None:
+    secure, local = asked(epsilon=4.0, **SECURE).job, asked(epsilon=4.0, clients=10).job
+    assert secure.signal == pytest.approx(2000 * (7 / 10) ** 0.5)
+    assert local.signal == pytest.approx(2000 / 10**0.5)
+    assert total_noise(10, Terms(10, 8, 1)) == pytest.approx((10 / 7) ** 0.5)
+    assert total_noise(10, None) == pytest.approx(10**0.5)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"mode": "distributed"},
+        {"mode": "distributed", "clients": 10, "threshold": 5},
+        {"mode": "distributed", "clients": 10, "colluders": 7},
+    ],
+    ids=["one client", "low threshold", "many colluders"],
+)
+def test_terms_that_are_not_safe_have_no_plan(values: dict[str, Any]) -> None:
+    with pytest.raises(PolicyError) as raised:
+        asked(epsilon=4.0, **values)
+    assert raised.value.code is Code.POLICY_THRESHOLD
+
+
+@pytest.mark.parametrize(
+    "values", [{"threshold": 3}, {"colluders": 1}, {"mode": "none"}], ids=["t", "c", "none"]
+)
+def test_terms_without_secure_sums_are_no_plan(values: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError) as raised:
+        asked(epsilon=4.0, clients=5, **values)
+    assert raised.value.code is Code.PLAN_MODE
+
+
+def test_what_a_solver_cannot_do_in_secure_sums_is_said() -> None:
+    with pytest.raises(PlanError) as raised:
+        asked(epsilon=4.0, solver="dpsgd", mode="distributed", clients=5, settings=SAMPLED)
+    assert raised.value.code is Code.PLAN_MODE

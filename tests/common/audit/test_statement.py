@@ -15,9 +15,10 @@ import pytest
 from common.audit.ledgers import LedgerAudit, audit_ledger
 from common.audit.statement import Bound, Statement, make_statement
 from common.audit.statement_page import render_statements
-from common.privacy.accounting import epsilon, for_shops
+from common.privacy.accounting import epsilon
+from common.privacy.concentrated import CONCENTRATED
 from common.privacy.events import GaussianSumEvent, event_of
-from common.privacy.guarantees import guarantees_for
+from common.privacy.guarantees import guarantees_for, shops_epsilon
 from common.privacy.ledger import Row, next_row, open_row
 from common.privacy.plan import PrivacyPlan, ReleaseShape
 from common.privacy.planner import make_plan
@@ -139,9 +140,25 @@ def test_a_shopper_of_m_clients_pays_for_m_times_the_events() -> None:
     assert (one.lifetime.shops_epsilon, one.lifetime.shops_delta) == (24.0, 3 * DELTA)
 
 
-def test_too_many_shops_for_the_samplers_share_compose_by_adding() -> None:
+def test_many_shops_are_covered_without_the_samplers_share_of_delta() -> None:
+    """(1 + e^ε) times their distance would be more than δ; concentrated DP takes none."""
     one = statement(audit(6.0), policy(max_shops_per_shopper=60))
     line = one.plans[0]
+    assert line.shops_how == CONCENTRATED
+    assert line.shops_epsilon is not None
+    assert 10 * line.epsilon < line.shops_epsilon < 60 * line.epsilon
+    assert line.shops_delta == DELTA
+    assert "or concentrated DP" in text_of(render_statements([one]))
+
+
+def test_too_many_shops_for_the_fast_samplers_share_compose_by_adding() -> None:
+    fast = GaussianSumEvent(
+        sampler="fast", sigma_grid=2048, clip_grid=1024, rows=5, width=1, sampling_rate=1, steps=1
+    )
+    found = LedgerAudit(**{**vars(audit(2.0)), "events": (fast,)})
+    line = statement(found, policy(max_shops_per_shopper=60)).together
+    assert line is not None
+    assert line.epsilon is not None
     assert line.shops_epsilon == pytest.approx(60 * line.epsilon)
     assert line.shops_delta == pytest.approx(60 * DELTA)
 
@@ -194,7 +211,7 @@ def test_in_one_sum_a_shopper_of_m_clients_moves_it_m_times_as_far() -> None:
     for line in (one.plans[0], one.together):
         assert line is not None
         assert line.epsilon == pytest.approx(epsilon(events, DELTA))
-        assert line.shops_epsilon == pytest.approx(epsilon(for_shops(events, 3), DELTA))
+        assert line.shops_epsilon == pytest.approx(shops_epsilon(events, 3, DELTA)[0])
         assert line.shops_epsilon > 3 * line.epsilon  # far beyond adding up
         assert line.shops_delta == DELTA
     # of a cap nothing follows for them: what it holds may be one sum of all m

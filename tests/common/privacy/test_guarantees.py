@@ -6,9 +6,14 @@ from typing import Any
 
 import pytest
 
-from common.privacy.accounting import epsilon, for_shops
+from common.privacy.accounting import ACCOUNTANT, epsilon
 from common.privacy.events import event_of
-from common.privacy.guarantees import guarantee_fault, guarantees_for, plan_terms
+from common.privacy.guarantees import (
+    guarantee_fault,
+    guarantees_for,
+    plan_terms,
+    shops_epsilon,
+)
 from common.privacy.plan import PrivacyPlan, ReleaseShape
 from common.privacy.planner import make_plan
 from common.privacy.roster import Terms
@@ -43,7 +48,8 @@ def test_both_figures_with_whom_they_hold_against() -> None:
     assert (one.shops, several.shops) == (1, 3)
     assert one.epsilon == pytest.approx(epsilon(events, DELTA))
     assert one.epsilon == pytest.approx(2.0, rel=0.02)
-    assert several.epsilon == pytest.approx(epsilon(for_shops(events, 3), DELTA))
+    assert several.epsilon == pytest.approx(shops_epsilon(events, 3, DELTA)[0])
+    assert one.accountant == ACCOUNTANT
     for found in (one, several):
         assert found.delta == DELTA
         assert found.against.model_dump() == {
