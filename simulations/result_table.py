@@ -66,10 +66,20 @@ def _guarantee(privacy: Mapping[str, Any]) -> str:
     line = (
         f"Each client {spent} at most ε = {rounded_up(privacy['epsilon'], 3):.3f} "
         f"at δ = {privacy['delta']:.3g}, unit {privacy['unit']} ({privacy['neighbouring']}), "
-        f"mode {privacy['mode']}, "
+        f"mode {privacy['mode']}{_terms(privacy)}, "
         f"by {privacy['accountant']}."
     )
     return line if privacy["warning"] is None else f"{privacy['warning']}. {line}"
+
+
+def _terms(privacy: Mapping[str, Any]) -> str:
+    """Whom secure sums hold against."""
+    if privacy["colluders"] is None:
+        return ""
+    return (
+        f" (against the server and {privacy['colluders']} of {len(privacy['per_client'])} clients, "
+        f"totals of at least {privacy['threshold']})"
+    )
 
 
 def _released(metrics: Mapping[str, Any]) -> str:

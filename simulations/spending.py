@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import functools
 import json
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from client.ledger_store import LedgerStore
 from client.store import ClientStore
-from common.privacy.accounting import epsilon, for_shops
-from common.privacy.events import event_of, read_event
+from common.privacy.accounting import epsilon
+from common.privacy.events import read_event
 from common.privacy.ledger import verify
-from common.privacy.plan import PrivacyPlan
 
-__all__ = ["ClientLedger", "epsilon_by_shops", "read_ledgers"]
+__all__ = ["ClientLedger", "read_ledgers"]
 
 
 @dataclass(frozen=True)
@@ -58,20 +56,6 @@ def read_ledgers(stores: Sequence[ClientStore], delta: float) -> list[ClientLedg
         LedgerError: a chain is broken, or a ledger is foreign.
     """
     return [_read(store, delta) for store in stores]
-
-
-def epsilon_by_shops(plan: PrivacyPlan, shops: Iterable[int]) -> dict[int, float | None]:
-    """ε of a plan for somebody who is a user of m of the clients; see `for_shops`.
-
-    Returns:
-        By m; None where no ε is finite.
-    """
-    events = [event_of(release) for release in plan.releases]
-    return {m: _finite(epsilon(for_shops(events, m), plan.delta)) for m in shops}
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def _read(store: ClientStore, delta: float) -> ClientLedger:

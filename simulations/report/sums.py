@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
 from common.job import Job
 from common.pages.markup import Markup, element, join
 from common.pages.numbers import count, epsilon_text
+from common.privacy.events import event_of
+from common.privacy.guarantees import shops_epsilon
+from common.privacy.plan import PrivacyPlan
 from common.schedule import schedule_of
 from server.record import RoundRecord
 from simulations.report.data import Guarantee
@@ -15,7 +19,6 @@ from simulations.report.numbers import ratio
 from simulations.report.prose import qualified_epsilon, qualifier
 from simulations.report.sums_data import SecureSums, ShopsEpsilon, SumNoise, SumTerms
 from simulations.report.tables import Row, table
-from simulations.spending import epsilon_by_shops
 
 __all__ = ["read_sums", "sums_part", "terms_of"]
 
@@ -37,7 +40,6 @@ def read_sums(job: Job, rounds: Sequence[RoundRecord]) -> SecureSums | None:
     if terms is None:
         return None
     plan = schedule_of(job).plan
-    found = epsilon_by_shops(plan, [m for m in _SHOPS if m <= terms.clients])
     releases = {release.step: release for release in plan.releases}
     noise = tuple(
         SumNoise(
@@ -49,8 +51,15 @@ def read_sums(job: Job, rounds: Sequence[RoundRecord]) -> SecureSums | None:
         )
         for record in rounds
     )
-    by_shops = tuple(ShopsEpsilon(shops=m, epsilon=epsilon) for m, epsilon in found.items())
+    by_shops = tuple(_for_shops(plan, m) for m in _SHOPS if m <= terms.clients)
     return SecureSums(by_shops=by_shops, noise=noise)
+
+
+def _for_shops(plan: PrivacyPlan, shops: int) -> ShopsEpsilon:
+    events = [event_of(release) for release in plan.releases]
+    found, accountant = shops_epsilon(events, shops, plan.delta)
+    finite = found if math.isfinite(found) else None
+    return ShopsEpsilon(shops=shops, epsilon=finite, accountant=accountant)
 
 
 def sums_part(sums: SecureSums, rounds: Sequence[str], guarantee: Guarantee) -> Markup:
@@ -58,7 +67,7 @@ def sums_part(sums: SecureSums, rounds: Sequence[str], guarantee: Guarantee) -> 
     return join(
         [
             element("h3", "Shoppers of several shops"),
-            element("p", _several(sums, guarantee)) if _several(sums, guarantee) else None,
+            element("p", _several(guarantee)) if guarantee.epsilon is not None else None,
             _shops_table(sums, guarantee),
             element("h3", "Noise in the totals"),
             element(
@@ -71,25 +80,25 @@ def sums_part(sums: SecureSums, rounds: Sequence[str], guarantee: Guarantee) -> 
     )
 
 
-def _several(sums: SecureSums, guarantee: Guarantee) -> str:
-    said = qualified_epsilon(guarantee)
-    if said is None:
-        return ""
+def _several(guarantee: Guarantee) -> str:
     return (
-        f"The plan promises {said} for somebody who shops at one of the clients. Who "
-        "shops at m of them moves the same total m times as far: that is the guarantee of a "
-        f"sum whose sensitivity is m, weaker than m budgets added up. {len(sums.by_shops)} "
-        "cases are in the table."
+        f"The plan promises {qualified_epsilon(guarantee)} for somebody who shops at one of the "
+        "clients. Who shops at m of them moves the same total m times as far, for which the "
+        "guarantee is that of a sensitivity of m: weaker than m budgets added up."
     )
 
 
 def _shops_table(sums: SecureSums, guarantee: Guarantee) -> Markup:
-    rows = [
-        Row(count(one.shops), ("∞" if one.epsilon is None else epsilon_text(one.epsilon),))
-        for one in sums.by_shops
-    ]
-    caption = f"ε of the plan by number of shops of one shopper; {qualifier(guarantee)}"
-    return table(caption, ["Shops, m", "ε"], rows)
+    rows = [Row(count(one.shops), (_text(one.epsilon), one.accountant)) for one in sums.by_shops]
+    caption = (
+        f"ε of the plan by number of shops of one shopper; {qualifier(guarantee)}, or the one "
+        "that the row names"
+    )
+    return table(caption, ["Shops, m", "ε", "By"], rows)
+
+
+def _text(epsilon: float | None) -> str:
+    return "∞" if epsilon is None else epsilon_text(epsilon)
 
 
 def _noise_table(sums: SecureSums, rounds: Sequence[str]) -> Markup:

@@ -27,6 +27,8 @@ class ShopsEpsilon(Settings):
     """How many."""
     epsilon: float | None
     """ε of the plan for them; None if none is finite."""
+    accountant: str
+    """How it was computed."""
 
 
 class SumNoise(Settings):

@@ -56,6 +56,8 @@ def test_the_result_has_the_promised_shape(scenario: Path, tmp_path: Path) -> No
         assert row["gain_shop_low"] <= row["gain_shop"] <= row["gain_shop_high"]
     privacy = found["privacy"]
     assert privacy["mode"] == "local"
+    assert privacy["threshold"] is None
+    assert privacy["colluders"] is None
     assert privacy["unit"] == "user"
     assert privacy["neighbouring"]
     assert privacy["accountant"]
@@ -68,6 +70,28 @@ def test_the_result_has_the_promised_shape(scenario: Path, tmp_path: Path) -> No
     for name in ("report.html", "summary.json", "rounds.jsonl", "rounds.parquet", "users.parquet"):
         assert (out / name).stat().st_size > 0
     assert json.loads((out / "summary.json").read_text()) == found
+
+
+def test_secure_sums_from_the_command_line(scenario: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    asked = ("--scenario", scenario, "--mode", "distributed", "--epsilon", 4, "--colluders", 2)
+    done = run(*asked, "--out", out)
+    assert done.exit_code == 0, done.output
+    said = " ".join(done.stdout.split())
+    assert "against the server and 2 of 3 clients, totals of at least 3" in said
+    assert "3/3 subspace.round2: 3 clients, 0 refused, " in done.stderr
+    assert "1 sessions" in done.stderr
+    found = result_of("--resume", out)
+    privacy = found["privacy"]
+    assert (privacy["mode"], privacy["threshold"], privacy["colluders"]) == ("distributed", 3, 2)
+    assert 3.9 < privacy["epsilon"] <= 4.0
+    assert privacy["private"] is True
+    assert sum(row["shops"] for row in found["by_shop_size"]) == 3
+    assert "noised-popularity" in found["baselines"]
+    page = (out / "report.html").read_text()
+    assert "runs the server and up to 2 of the 3 clients" in page
+    assert "Noise in the totals" in page
+    assert "local mode" not in page
 
 
 def test_rounds_are_written_as_lines_and_as_parquet(scenario: Path, tmp_path: Path) -> None:

@@ -165,7 +165,10 @@ def make_secure() -> ReportData:
         SumNoise(promised=1.1, in_total=1.31, clients=n, sessions=s, signal_to_noise=r)
         for n, s, r in ((32, 1, 20.0), (31, 2, 3.0), (32, 1, 2.5), (26, 1, None))
     )
-    by_shops = tuple(ShopsEpsilon(shops=m, epsilon=e) for m, e in ((1, 7.98), (2, 19.4), (5, None)))
+    by_shops = tuple(
+        ShopsEpsilon(shops=m, epsilon=e, accountant=by)
+        for m, e, by in ((1, 7.98, "PLD"), (2, 19.4, "concentrated DP"), (5, None, "PLD"))
+    )
     return ReportData(
         **{
             **dict(sample),
