@@ -40,7 +40,8 @@ __all__ = ["SumSession"]
 class SumSession:
     """One attempt at one sum.
 
-    The server holds the running total and one client's words at a time, however many clients.
+    Of all words the server keeps the running total alone, however many clients there are; what
+    Flower has in hand at once is Flower's.
 
     Attributes:
         asking: how clients are asked.

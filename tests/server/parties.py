@@ -36,7 +36,6 @@ from server.sums import SecureSums
 
 Tamper: TypeAlias = Callable[[str, SumCall, SumReply], SumReply | None]
 """Who was asked, what, and the honest answer in; what arrives out, None for silence."""
-ITEMS = 500
 
 
 @dataclass
@@ -132,12 +131,14 @@ class Federation:
     folder: Path
 
     @classmethod
-    def of(cls, folder: Path, clients: int, threshold: int, colluders: int = 1) -> Federation:
+    def of(
+        cls, folder: Path, clients: int, threshold: int, colluders: int = 1, items: int = 500
+    ) -> Federation:
         names = [f"shop-{k + 1}" for k in range(clients)]
         keys = {name: SigningKey.create() for name in names}
         roster = Roster.of({name: key.public for name, key in keys.items()})
         job = Job(
-            job_id="1" * 32, catalogue_version="v", n_items=ITEMS, clients=clients,
+            job_id="1" * 32, catalogue_version="v", n_items=items, clients=clients,
             population=100 * clients, signal=100.0 * clients, mode="distributed", epsilon=8.0,
             delta=1e-4, solver="popularity", roster=roster.digest, threshold=threshold,
             colluders=colluders,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -357,6 +358,26 @@ def test_inputs_travel_at_one_stage_and_are_in_memory_once(
     made.sums().sum(0, inputs, made.release)  # type: ignore[arg-type]
     assert [{len(record) for record in stage} for stage in records] == [{0}, {0}, {1}, {0}, {0}]
     assert all(len({id(record) for record in stage}) == 1 for stage in records)
+
+
+def peak(made: Federation) -> int:
+    """Bytes at the highest, over what the clients hold before."""
+    tracemalloc.start()
+    try:
+        total_of(made)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_does_not_grow_with_the_number_of_clients(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    few, many = (
+        Federation.of(tmp_path_factory.mktemp("sums"), n, n - 1, items=250_000) for n in (4, 16)
+    )
+    one = few.client("shop-1").words.nbytes
+    assert peak(many) < peak(few) + 2 * one
 
 
 def test_silence_of_all_is_no_total(federation: Make) -> None:
