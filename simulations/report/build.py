@@ -118,6 +118,7 @@ def _config(scenario: Scenario, job: Job) -> dict[str, str | int | float | bool 
     values = scenario.model_dump(mode="json", exclude={"settings", "marketplace"})
     values["delta"] = job.delta
     values["population"] = job.population
+    values |= {"threshold": job.threshold, "colluders": job.colluders}
     values |= {f"{scenario.solver}.{name}": value for name, value in scenario.settings.items()}
     return values
 

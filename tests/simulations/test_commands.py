@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,7 @@ def test_secure_sums_from_the_command_line(scenario: Path, tmp_path: Path) -> No
     page = (out / "report.html").read_text()
     assert "runs the server and up to 2 of the 3 clients" in page
     assert "Noise in the totals" in page
+    assert re.search(r"threshold</th><td[^>]*>3<", page)
     assert "local mode" not in page
 
 
