@@ -33,9 +33,11 @@ def command_line() -> typer.Typer:
         from client.commands import budget, plan
         from client.commands_audit import audit_commands
         from client.commands_roster import roster
+        from client.launcher.commands import bundle
 
         app.command("budget")(budget)
         app.command("plan")(plan)
+        app.command("bundle")(bundle)
         app.command("roster")(roster)
         audit = audit_commands()
         app.add_typer(audit, name="audit")

@@ -1,0 +1,68 @@
+"""`python -I -m client.launcher CLIENT_DIR --superlink HOST:PORT`: be this client's node."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from common.terminal import finish
+
+
+def launch(
+    client_dir: Annotated[Path, typer.Argument(help="Folder of the client.")],
+    superlink: Annotated[str, typer.Option(help="HOST:PORT of the server.")],
+    root_certificates: Annotated[
+        Path | None, typer.Option(help="PEM file to check the server by; absent: the system's.")
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option(help="OpenSSH file with this node's private key.")
+    ] = None,
+    poll_seconds: Annotated[
+        float, typer.Option(min=0.05, max=60, help="Wait between two looks for a message.")
+    ] = 3.0,
+) -> None:
+    """Connect a client to its server and answer with the installed app alone."""
+    for name in ("FLWR_DISABLE_UPDATE_CHECK", "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION"):
+        os.environ[name] = "1"
+    os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
+    signal.signal(signal.SIGTERM, _end)
+
+    def work() -> None:
+        from client.launcher.versions import check_flower
+
+        check_flower()
+        _serve(client_dir.resolve(), superlink, root_certificates, key, poll_seconds)
+
+    finish(work)
+
+
+def _serve(
+    home: Path, address: str, root_certificates: Path | None, key: Path | None, poll: float
+) -> None:
+    from client.launcher.fleet import SuperLink, connected
+    from client.launcher.node import Node
+    from client.owner import Owner
+
+    owner = Owner.of(home)
+    log = logging.getLogger("hushrec.launcher")
+    log.setLevel(logging.INFO)
+    if not owner.policy.bundles:
+        log.warning("the policy lists no bundle: every message will be refused (policy-bundle)")
+    with connected(SuperLink(address, root_certificates, key)) as fleet:
+        log.info("client %s is node %d", owner.settings.name, fleet.node_id)
+        Node(fleet, home, poll).serve()
+
+
+def _end(*_: Any) -> None:
+    """As from Ctrl-C: the server is told that the node goes."""
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    typer.run(launch)
