@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -134,8 +135,7 @@ class Federation:
     def of(
         cls, folder: Path, clients: int, threshold: int, colluders: int = 1, items: int = 500
     ) -> Federation:
-        names = [f"shop-{k + 1}" for k in range(clients)]
-        keys = {name: SigningKey.create() for name in names}
+        keys = roster_keys(clients)
         roster = Roster.of({name: key.public for name, key in keys.items()})
         job = Job(
             job_id="1" * 32, catalogue_version="v", n_items=items, clients=clients,
@@ -146,7 +146,7 @@ class Federation:
         release = schedule_of(job).plan.releases[0]
         generator = np.random.default_rng(clients)
         party_clients = [
-            PartyClient(name, keys[name], roster, small_words(generator, release)) for name in names
+            PartyClient(name, keys[name], roster, small_words(generator, release)) for name in keys
         ]
         return cls(PartyGrid(party_clients), job, roster, folder)
 
@@ -185,6 +185,12 @@ class Federation:
         shares = self.release.shares
         assert shares is not None
         return np.dtype(f"uint{shares.word_bits}")
+
+
+@functools.cache
+def roster_keys(clients: int) -> dict[str, SigningKey]:
+    """The same ones in every test, so that a job is planned once."""
+    return {f"shop-{k + 1}": SigningKey.create() for k in range(clients)}
 
 
 def small_words(generator: np.random.Generator, release: Release) -> Any:
