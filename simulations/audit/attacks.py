@@ -35,12 +35,15 @@ from simulations.attacks.reconstruction import (
     reconstruct_items,
 )
 from simulations.attacks.reconstruction_section import reconstruction_section
+from simulations.audit.honest import alone_settings, honest_shares
 
 __all__ = ["Attack", "AttackSizes", "attack_run", "sizes_for"]
 
 _SURE: Final = 1 - 1e-6
 """Confidence at which a bound above the promise is a finding: a check must not throw dice."""
 _ONE_RUN_DELTA: Final = 1e-5
+_SHARES, _FEWEST_RUNS = 8, 2_000
+"""Honest shares up to which nothing is tried less often, and the least that shows anything."""
 Tell: TypeAlias = Callable[[str], None]
 
 
@@ -114,13 +117,17 @@ class Attack:
 
 def sizes_for(job: Job) -> AttackSizes:
     """Smaller where each training takes clients through steps of their own."""
+    sizes = AttackSizes()
     if job.solver == "dpsgd":
-        return AttackSizes(shadows=7, releases=2, targets=20, users=200)
-    return AttackSizes()
+        sizes = AttackSizes(shadows=7, releases=2, targets=20, users=200)
+    if job.terms is not None:  # each draw takes as many mechanisms as there are honest shares
+        runs = max(_FEWEST_RUNS, sizes.runs * _SHARES // max(_SHARES, job.terms.honest))
+        sizes = sizes.model_copy(update={"runs": runs})
+    return sizes
 
 
 def attack_run(job: Job, sizes: AttackSizes, tell: Tell) -> list[Attack]:
-    """Every attack, on one simulated client with shadow data.
+    """Every attack, on one simulated client with shadow data; secure sums as `honest` says.
 
     One that cannot be made on a job with such settings says why, and shows nothing.
     """
@@ -143,7 +150,7 @@ def _tell_of(name: str, tell: Tell, what: str) -> None:
 def _one_run(job: Job, sizes: AttackSizes, tell: Tell) -> Attack:
     settings = OneRunSettings(
         solver=job.solver,
-        settings=job.settings,
+        settings=alone_settings(job),
         epsilon=job.epsilon,
         delta=min(job.delta or _ONE_RUN_DELTA, _ONE_RUN_DELTA),
         canaries=sizes.canaries,
@@ -177,18 +184,19 @@ def _one_run(job: Job, sizes: AttackSizes, tell: Tell) -> Attack:
 def _many_run(job: Job, sizes: AttackSizes, tell: Tell) -> Attack:
     settings = ManyRunSettings(
         solver=job.solver,
-        settings=job.settings,
+        settings=alone_settings(job),
         epsilon=job.epsilon,
         delta=_delta(job, 1_000) or _ONE_RUN_DELTA,
         runs=sizes.runs,
         seed=sizes.seed,
         fixed_noise=sizes.fixed_noise,
     )
-    result = audit_many_run(settings, tell=tell)
+    make = honest_shares(job, settings.users)
+    result = audit_many_run(settings, make, tell=tell)
     findings: tuple[Finding, ...] = ()
     if result.broken:
         tell("again, to be sure")
-        again = audit_many_run(_surer(settings), tell=tell)
+        again = audit_many_run(_surer(settings), make, tell=tell)
         findings = _finding(
             "many-run", again.broken, again.bound.epsilon, again.epsilon, settings.delta
         )
@@ -214,7 +222,7 @@ def _membership(job: Job, sizes: AttackSizes, tell: Tell) -> Attack:
     result = infer_membership(
         MembershipSettings(
             solver=job.solver,
-            settings=job.settings,
+            settings=alone_settings(job),
             epsilon=job.epsilon,
             delta=None if job.epsilon is None else _delta(job, sizes.users),
             users=sizes.users,
@@ -277,7 +285,8 @@ def _reconstruction(job: Job, sizes: AttackSizes, tell: Tell) -> Attack:
 
 def _one_step(job: Job) -> dict[str, Any]:
     """The attack is on one sum: several local steps are none."""
-    return {**job.settings, "local_steps": 1} if job.solver == "dpsgd" else job.settings
+    settings = alone_settings(job)
+    return {**settings, "local_steps": 1} if job.solver == "dpsgd" else settings
 
 
 def _reconstruction_words(result: ReconstructionResult) -> str:

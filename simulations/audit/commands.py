@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
@@ -18,10 +18,13 @@ from common.terminal import Format, FormatOption, Teller, finish, print_json
 from simulations.attacks.commands import attack_many_run, attack_one_run
 from simulations.attacks.membership_command import attack_membership
 from simulations.attacks.reconstruction_command import attack_reconstruction
+from simulations.audit.honest import alone_words
 from simulations.audit.page import render_audit, verdict_words
 from simulations.audit.run import AUDIT, RunAudit, audit_run
 
 __all__ = ["extend", "run", "write_audit"]
+
+_SEEN: Final = "seen up to its end"
 
 
 def extend(audit: typer.Typer) -> None:
@@ -95,7 +98,7 @@ def _print(audit: RunAudit) -> None:
             f"{total.delta:.3g}",
             f"{window.cap:g}",
             f"{window.left:.1%}",
-            "seen up to its end" if _seen_whole(client.verdict) else client.verdict.complete,
+            _SEEN if client.seen_whole else client.verdict.complete,
         )
     console.print(table)
     console.print(
@@ -103,13 +106,11 @@ def _print(audit: RunAudit) -> None:
         f"one user), mode {audit.job.mode}; caps by the clients' own filters.",
         markup=False,
     )
+    if audit.attacks and alone_words(audit.job):
+        console.print(alone_words(audit.job), markup=False)
     for attack in audit.attacks:
         console.print(f"{attack.title}: {attack.words}", markup=False)
     print_findings(console, audit.findings)
     if audit.verdict == "nothing promised":
         console.print(verdict_words(audit), markup=False, style="bold red")
     console.print(f"Report: {audit.folder / AUDIT / 'audit.html'}", markup=False)
-
-
-def _seen_whole(verdict: object) -> bool:
-    return getattr(verdict, "shown_up_to", None) == getattr(verdict, "rows", 0) - 1

@@ -23,6 +23,7 @@ from server.app import read_job
 from server.keys import key_of, server_home
 from server.witness import Witness
 from simulations.audit.attacks import Attack, AttackSizes, attack_run, sizes_for
+from simulations.audit.honest import alone_words
 from simulations.run_folder import RunFolder
 
 __all__ = ["ClientAudit", "RunAudit", "Verdicts", "audit_run"]
@@ -49,6 +50,17 @@ class ClientAudit:
     verdict: Verdict
     budget: BudgetView
     findings: tuple[Finding, ...]
+
+    @property
+    def seen_whole(self) -> bool:
+        """Whether somebody else saw its last row, or the last before agreements of secure sums.
+
+        A client signs a list of survivors after its release was countersigned; such a row
+        charges nothing.
+        """
+        seen = self.verdict.shown_up_to
+        rest = () if seen is None else self.audited.rows[seen + 1 :]
+        return seen is not None and all(row.kind == "agree" for row in rest)
 
     def to_json(self) -> dict[str, Any]:
         """Every figure."""
@@ -110,10 +122,12 @@ class RunAudit:
                 "epsilon": self.job.epsilon,
                 "delta": self.job.delta,
                 "server": self.job.server,
+                "terms": None if self.job.terms is None else vars(self.job.terms),
             },
             "clients": {client.name: client.to_json() for client in self.clients},
             "artefacts": [one.name for one in self.artefacts],
             "attacks": [attack.to_json() for attack in self.attacks],
+            "attacked": alone_words(self.job) if self.attacks else "",
             "bounds": [attack.for_statement.model_dump() for attack in self.attacks],
             "seconds": round(self.seconds, 1),
         }

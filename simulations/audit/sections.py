@@ -10,6 +10,7 @@ from client.budget_view import Part, WindowView
 from common.audit.recompute import CLOSED, PLD, PRV, Recomputed
 from common.pages.markup import Markup, element
 from common.pages.numbers import big, count, epsilon_text
+from simulations.audit.honest import alone_words
 from simulations.audit.pictures import bounds_picture, budget_picture
 from simulations.audit.run import RunAudit
 from simulations.report.layout import NOT_PRIVATE, figure, section
@@ -50,11 +51,12 @@ def ledger_section(audit: RunAudit) -> Markup:
         for client in audit.clients
     ]
     columns = ["Client", "Rows", "Receipts", "Seen up to row", "Head", "Complete"]
-    whole = sum(c.verdict.shown_up_to == c.verdict.rows - 1 for c in audit.clients)
+    whole = sum(client.seen_whole for client in audit.clients)
     words = (
         "Exported to JSON Lines and read back with public keys alone: every row's hash and place, "
         "the head's signature, the server's receipts and what it remembers. "
-        f"{count(whole)} of {count(len(rows))} ledgers are shown to be whole, up to their last row."
+        f"{count(whole)} of {count(len(rows))} ledgers are shown to be whole, up to their last "
+        f"{'release' if audit.job.mode == 'distributed' else 'row'}."
     )
     caption = "What somebody outside can check of each ledger"
     return section(
@@ -162,6 +164,7 @@ def attack_sections(audit: RunAudit) -> list[Markup]:
             "attacks",
             "Attacks",
             NOT_PRIVATE,
+            element("p", how) if (how := alone_words(audit.job)) else None,
             figure(bounds_picture(audit.attacks), "Bounds", about) if shown else None,
             table(caption, columns, rows),
         ),

@@ -44,7 +44,8 @@ def test_half_the_noise_is_a_finding_and_all_of_it_is_not(
     """The real audit of a mechanism that really has less noise than it was planned with."""
     asked: list[ManyRunSettings] = []
 
-    def broken(settings: ManyRunSettings, **options: Any) -> Any:
+    def broken(settings: ManyRunSettings, make: Any, **options: Any) -> Any:
+        assert make is None
         asked.append(settings)
         return audit_many_run(settings, weakened(0.25), **options)
 
