@@ -21,7 +21,7 @@ from pydantic import StringConstraints
 from common.errors import Code, ConfigError
 from common.files import write_atomic
 
-__all__ = ["PublicKey", "Signature", "SigningKey", "canonical", "is_signed"]
+__all__ = ["PublicKey", "Signature", "SigningKey", "canonical", "is_signed", "is_signed_text"]
 
 PublicKey: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 """An Ed25519 public key in hexadecimal."""
@@ -102,8 +102,17 @@ class SigningKey:
 def is_signed(public: str, signature: str, label: str, values: Mapping[str, Any]) -> bool:
     """Whether `public` signed `values` for the purpose `label`."""
     try:
+        text = canonical(label, values)
+    except ValueError:
+        return False
+    return is_signed_text(public, signature, text)
+
+
+def is_signed_text(public: str, signature: str, text: bytes) -> bool:
+    """Whether `public` signed what `canonical` made: for many signatures under one text."""
+    try:
         key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(public))
-        key.verify(bytes.fromhex(signature), canonical(label, values))
+        key.verify(bytes.fromhex(signature), text)
     except (InvalidSignature, ValueError):
         return False
     return True

@@ -117,7 +117,9 @@ class Collector:
         return SurvivorList(survivors=tuple(sorted(self._added)))
 
     def agreements(self, given: Iterable[Agreement]) -> AgreementList:
-        """All signatures, in order of name: the message of stage `reveal`.
+        """A threshold of signatures, in order of name: the message of stage `reveal`.
+
+        Each client checks every one that it is sent, so it is sent no more than it takes.
 
         Raises:
             SumError: `sum-threshold`, or `sum-survivors`: one is not of a survivor, comes
@@ -131,7 +133,7 @@ class Collector:
         if self.roster is not None:
             check_agreements(signed, self.roster, self.context, sorted(self._added))
         require_enough(len(signed), self.terms, where="survivors")
-        return AgreementList(agreements=tuple(signed))
+        return AgreementList(agreements=tuple(signed[: self.terms.threshold]))
 
     def total(self, reveals: Iterable[Reveal]) -> Words:
         """The sum of the survivors' words modulo 2^k, the masks taken off.

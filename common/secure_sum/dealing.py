@@ -23,8 +23,11 @@ _SHARE_BYTES: Final = 33
 
 def seal_shares(
     sharing: PairKey, context: str, sender: str, dealt: Iterable[tuple[KeyOffer, SharePair]]
-) -> Iterator[SealedShares]:
-    """Each peer's shares, sealed for it alone; nothing is sealed for the sender itself.
+) -> Iterator[tuple[SealedShares, bytes]]:
+    """Each peer's shares, sealed for it alone, and the key of what it seals for the sender.
+
+    Nothing is sealed for the sender itself. Both keys come from one agreement, so that none
+    is made again when the peers' shares are opened.
 
     Raises:
         SumError: `sum-peers`, a peer's key is of low order.
@@ -33,25 +36,20 @@ def seal_shares(
         if peer.name == sender:
             continue
         names = (sender, peer.name)
-        key = sharing.agree(peer.sharing_key, _SEAL, context, names)
+        key, opening = sharing.agree_both_ways(peer.sharing_key, _SEAL, context, names)
         sealed = seal(key, bytes.fromhex("".join(pair)), _about(context, names))
-        yield SealedShares(sender=sender, recipient=peer.name, sealed=sealed)
+        yield SealedShares(sender=sender, recipient=peer.name, sealed=sealed), opening
 
 
 def open_shares(
-    sharing: PairKey,
-    context: str,
-    recipient: str,
-    keys: Mapping[str, str],
-    shares: Iterable[SealedShares],
+    keys: Mapping[str, str], context: str, recipient: str, shares: Iterable[SealedShares]
 ) -> Iterator[tuple[str, SharePair]]:
     """Senders, and what they dealt to `recipient`.
 
     Args:
-        sharing: the recipient's.
+        keys: of what each sender seals for the recipient, by name, hexadecimal.
         context: of the session.
         recipient: who opens.
-        keys: public sharing key of every sender, by name.
         shares: as they came.
 
     Raises:
@@ -59,7 +57,7 @@ def open_shares(
     """
     for sealed in shares:
         names = (sealed.sender, recipient)
-        key = sharing.agree(keys[sealed.sender], _SEAL, context, names)
+        key = bytes.fromhex(keys[sealed.sender])
         text = open_sealed(key, sealed.sealed, _about(context, names))
         if sealed.recipient != recipient or text is None or len(text) != 2 * _SHARE_BYTES:
             message = f"the shares from {sealed.sender} are not for {recipient}, or were changed."

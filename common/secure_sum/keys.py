@@ -82,12 +82,26 @@ class PairKey:
             SumError: `sum-peers`, the peer's key is of low order: everybody would know the
                 secret.
         """
+        return derive(self._shared(public, names), purpose, context, names)
+
+    def agree_both_ways(
+        self, public: str, purpose: str, context: str, names: tuple[str, str]
+    ) -> tuple[bytes, bytes]:
+        """What `agree` makes for `names`, and for the two the other way round.
+
+        Raises:
+            SumError: as `agree`.
+        """
+        shared = self._shared(public, names)
+        there, back = names, (names[1], names[0])
+        return derive(shared, purpose, context, there), derive(shared, purpose, context, back)
+
+    def _shared(self, public: str, names: tuple[str, str]) -> bytes:
         try:
-            shared = self._key.exchange(X25519PublicKey.from_public_bytes(bytes.fromhex(public)))
+            return self._key.exchange(X25519PublicKey.from_public_bytes(bytes.fromhex(public)))
         except ValueError:
             message = f"a key of {names[0]} or {names[1]} is of low order."
             raise refusal(Code.SUM_PEERS, message, where="keys") from None
-        return derive(shared, purpose, context, names)
 
     def __repr__(self) -> str:
         return f"PairKey({self.public})"

@@ -108,17 +108,20 @@ class Party:
         seed_shares = self._shares_of(seed, peers)
         key_shares = self._shares_of(bytes.fromhex(offered.masking), peers)
         pairs = list(zip(seed_shares, key_shares, strict=True))
-        sealed = seal_shares(
-            sharing, self.context, self.name, zip(peers.offers, pairs, strict=True)
-        )
+        dealt = zip(peers.offers, pairs, strict=True)
+        sealed = list(seal_shares(sharing, self.context, self.name, dealt))
         own = pairs[[peer.name for peer in peers.offers].index(self.name)]
-        digest = hashlib.sha256(seed).hexdigest()
-        return ShareOffer(name=self.name, seed_digest=digest, shares=tuple(sealed)), Dealt(
+        return ShareOffer(
+            name=self.name,
+            seed_digest=hashlib.sha256(seed).hexdigest(),
+            shares=tuple(shares for shares, _ in sealed),
+        ), Dealt(
             context=self.context,
             peers=peers,
             seed=seed.hex(),
             seed_share=own[0],
             key_share=own[1],
+            opening={shares.recipient: key.hex() for shares, key in sealed},
         )
 
     def open(self, offered: Offered, dealt: Dealt, shares: ShareList) -> Masking:
@@ -130,7 +133,7 @@ class Party:
         """
         self._check_context(offered, dealt)
         self._check_senders(dealt, shares)
-        opened = self._opened(offered, dealt, shares)
+        opened = self._opened(dealt, shares)
         keys = list(self._mask_keys(offered, dealt, opened))
         return Masking(
             context=self.context,
@@ -200,11 +203,9 @@ class Party:
         places = range(1, len(peers.offers) + 1)
         return [shamir.to_hex(share) for share in shamir.deal(secret, self.terms.threshold, places)]
 
-    def _opened(self, offered: Offered, dealt: Dealt, shares: ShareList) -> dict[str, SharePair]:
+    def _opened(self, dealt: Dealt, shares: ShareList) -> dict[str, SharePair]:
         """What everybody dealt to this client, itself among them, in order of name."""
-        keys = {offer.name: offer.sharing_key for offer in dealt.peers.offers}
-        sharing = PairKey.of(bytes.fromhex(offered.sharing))
-        opened = dict(open_shares(sharing, self.context, self.name, keys, shares.shares))
+        opened = dict(open_shares(dealt.opening, self.context, self.name, shares.shares))
         opened[self.name] = (dealt.seed_share, dealt.key_share)
         return dict(sorted(opened.items()))
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from common.errors import Code
 from common.privacy.roster import Roster
-from common.privacy.signing import SigningKey, is_signed
+from common.privacy.signing import SigningKey, canonical, is_signed, is_signed_text
 from common.secure_sum.keys import is_sound
 from common.secure_sum.messages import Agreement, KeyOffer
 from common.secure_sum.refusals import refusal
@@ -76,9 +76,10 @@ def check_agreements(
         SumError: `sum-survivors`.
     """
     _check_order([given.name for given in agreements], roster, Code.SUM_SURVIVORS, "reveal")
-    values, among = _list_values(context, list_digest(survivors)), set(survivors)
+    text = canonical(_SURVIVORS, _list_values(context, list_digest(survivors)))
+    among = set(survivors)
     for given in agreements:
-        signed = is_signed(roster.keys[given.name], given.signature, _SURVIVORS, values)
+        signed = is_signed_text(roster.keys[given.name], given.signature, text)
         if given.name not in among or not signed:
             message = f"{given.name} did not sign this list of survivors."
             raise refusal(Code.SUM_SURVIVORS, message, where="reveal")

@@ -44,6 +44,8 @@ class Dealt(Settings):
     """The own share of the own seed."""
     key_share: Share = Field(repr=False)
     """The own share of the own masking key."""
+    opening: dict[ClientName, Secret] = Field(repr=False)
+    """Key of what each peer seals for this client."""
 
 
 class Masking(Settings):

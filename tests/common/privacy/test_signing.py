@@ -15,7 +15,14 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from common.errors import Code, ConfigError, DataError
-from common.privacy.signing import PublicKey, Signature, SigningKey, canonical, is_signed
+from common.privacy.signing import (
+    PublicKey,
+    Signature,
+    SigningKey,
+    canonical,
+    is_signed,
+    is_signed_text,
+)
 
 KEY = SigningKey(ed25519.Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
 VALUES = {"seq": 3, "hash": "ab" * 32, "client": "Köln"}
@@ -28,6 +35,8 @@ def test_what_is_signed_is_found_signed_and_nothing_else(
 ) -> None:
     signature = KEY.sign(label, values)
     assert is_signed(KEY.public, signature, label, values)
+    assert is_signed_text(KEY.public, signature, canonical(label, values))
+    assert not is_signed_text(KEY.public, signature, canonical(label, values) + b" ")
     assert not is_signed(KEY.public, signature, f"{label} ", values)
     assert not is_signed(KEY.public, signature, label, {**values, "more": 1})
     assert not is_signed(SigningKey.create().public, signature, label, values)

@@ -172,6 +172,15 @@ def test_forged_doubled_and_strange_agreements_end_the_session(session, code):
         assert code(lambda bad=bad: some.collector.agreements(bad)) is Code.SUM_SURVIVORS
 
 
+def test_clients_are_sent_no_more_agreements_than_it_takes(session):
+    """Each checks all that it is sent."""
+    some = session(5, 4)
+    survivors = some.until_masked(words_of("abcde"))
+    sent = some.collector.agreements(some.signed(survivors))
+    assert [agreement.name for agreement in sent.agreements] == ["a", "b", "c", "d"]
+    assert some.collector.total(some.reveal(sent)).size
+
+
 def change_share(text, by=1):
     return shamir.to_hex((shamir.from_hex(text) + by) % shamir.PRIME)
 

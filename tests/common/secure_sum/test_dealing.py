@@ -23,22 +23,35 @@ def dealt(pairs, pair=PAIR):
     return list(seal_shares(pairs["a"], CONTEXT, "a", peers))
 
 
+def opening_keys(pairs, name):
+    """By which `name` opens what the others seal for it."""
+    peers = [(offer(peer, key), PAIR) for peer, key in pairs.items()]
+    return {
+        sealed.recipient: key.hex()
+        for sealed, key in seal_shares(pairs[name], CONTEXT, name, peers)
+    }
+
+
 def test_everybody_else_opens_what_is_theirs(pairs):
-    shares = dealt(pairs)
+    shares = [sealed for sealed, _ in dealt(pairs)]
     assert [(sealed.sender, sealed.recipient) for sealed in shares] == [("a", "b"), ("a", "c")]
-    keys = {"a": pairs["a"].public}
     for sealed in shares:
         name = sealed.recipient
-        opened = list(open_shares(pairs[name], CONTEXT, name, keys, [sealed]))
+        opened = list(open_shares(opening_keys(pairs, name), CONTEXT, name, [sealed]))
         assert opened == [("a", PAIR)]
+
+
+def test_no_key_seals_both_ways_or_for_two(pairs):
+    """What comes back sealed by the own key is not a peer's."""
+    keys = [key for name in "abc" for key in opening_keys(pairs, name).values()]
+    assert len(set(keys)) == 6
 
 
 @pytest.mark.parametrize("pair", [("", ""), ("01" * 33, "02" * 32), ("01" * 33, "02" * 34)])
 def test_shares_of_another_length_are_refused(pairs, pair, code):
     """Only their sender can seal such ones."""
-    sealed = dealt(pairs, pair)[0]
-    keys = {"a": pairs["a"].public}
-    opening = open_shares(pairs["b"], CONTEXT, "b", keys, [sealed])
+    sealed = dealt(pairs, pair)[0][0]
+    opening = open_shares(opening_keys(pairs, "b"), CONTEXT, "b", [sealed])
     assert code(lambda: list(opening)) is Code.SUM_SHARE
 
 

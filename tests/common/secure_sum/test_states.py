@@ -32,10 +32,10 @@ def test_no_text_form_shows_a_secret(states):
     offered, dealt, masking, _ = states
     hidden = {
         *(offered.sharing, offered.masking),
-        *(dealt.seed, dealt.seed_share, dealt.key_share),
+        *(dealt.seed, dealt.seed_share, dealt.key_share, *dealt.opening.values()),
         *(*masking.adds, *masking.subtracts, *masking.seeds.values(), *masking.keys.values()),
     }
-    assert len(hidden) == 5 + 3 + 6 - 2  # the own shares are in two states
+    assert len(hidden) == 5 + 2 + 3 + 6 - 2  # the own shares are in two states
     for state in states:
         shown = f"{state!r} {state}"
         assert not any(secret in shown for secret in hidden)
