@@ -91,14 +91,15 @@ class Deployment:
         )
         until(lambda: self._is_up("superlink"), f"the SuperLink to start:\n{self.log('superlink')}")
 
-    def start_node(self, name: str, home: Path) -> None:
+    def start_node(self, name: str, home: Path, *, registered: bool = True) -> None:
         """A client under the launcher."""
+        key = self.register(name) if registered else self.new_key(name)
         self.spawn(
             name,
             [
                 *(sys.executable, "-I", "-m", "client.launcher", home),
                 *("--superlink", self.address, "--root-certificates", self.roots),
-                *("--key", self.register(name), "--poll-seconds", "0.1"),
+                *("--key", key, "--poll-seconds", "0.1"),
             ],
         )
 
@@ -116,13 +117,18 @@ class Deployment:
 
     def register(self, name: str) -> Path:
         """Make a node's key and have the SuperLink know it; where the private half is."""
-        key = ec.generate_private_key(ec.SECP384R1())
-        path = self.folder / f"{name}.key"
-        path.write_bytes(_openssh(key))
-        public = key.public_key().public_bytes(
+        path = self.new_key(name)
+        public = serialization.load_ssh_private_key(path.read_bytes(), None).public_key()
+        public = public.public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
         self.control.RegisterNode(RegisterNodeRequest(public_key=public, name=name))
+        return path
+
+    def new_key(self, name: str) -> Path:
+        """A key that nobody knows yet."""
+        path = self.folder / f"{name}.key"
+        path.write_bytes(_openssh(ec.generate_private_key(ec.SECP384R1())))
         return path
 
     def start_run(self, fab: bytes, config: Mapping[str, Any]) -> int:
@@ -170,9 +176,12 @@ class Deployment:
 
     def end(self, name: str) -> int:
         """End a process as a supervisor would; its exit status."""
-        process = self.processes[name]
-        process.terminate()
-        status = process.wait(timeout=PATIENCE_SECONDS)
+        self.processes[name].terminate()
+        return self.ended(name)
+
+    def ended(self, name: str) -> int:
+        """The exit status of a process that ends by itself."""
+        status = self.processes[name].wait(timeout=PATIENCE_SECONDS)
         self.kill(name)
         return status
 

@@ -148,6 +148,7 @@ def test_a_deployment_with_hostile_bundles(scene: Scene, subtests: pytest.Subtes
         rubbish_under_a_listed_name_is_refused_and_the_node_stays,
         a_run_of_the_listed_bundle_releases_and_is_charged,
         nothing_of_a_bundle_is_on_a_clients_disk,
+        a_node_that_nobody_registered_is_not_let_in_and_ends,
         a_node_that_is_told_to_end_says_goodbye,
     ]
     for check in checks:
@@ -198,6 +199,13 @@ def nothing_of_a_bundle_is_on_a_clients_disk(scene: Scene) -> None:
         assert [one for one in (scene.deployment.folder / node).rglob("*") if one.is_file()] == []
     for home in client_folders(scene.run.path):
         assert not list(home.rglob("*.py")), home
+
+
+def a_node_that_nobody_registered_is_not_let_in_and_ends(scene: Scene) -> None:
+    home = client_folders(scene.run.path)[0]
+    scene.deployment.start_node("stranger", home, registered=False)
+    assert scene.deployment.ended("stranger") != 0
+    assert "Failed to initialize the connection" in scene.deployment.log("stranger")
 
 
 def a_node_that_is_told_to_end_says_goodbye(scene: Scene) -> None:
