@@ -31,8 +31,8 @@ class Looks(Settings):
     words: int
     """How many."""
     p: float
-    """χ² over the values of their bytes (of half bytes, where there are few): the chance that
-    uniform words look less uniform. Below 2,000 words or so this sees gross things only."""
+    """χ² over the values of their bytes (of half bytes or bits, where there are few): the chance
+    that uniform words look less uniform. Few words show gross things only."""
     mean: float
     """Mean over 2^k; ½ if uniform."""
     largest: float
@@ -110,12 +110,14 @@ def closest_pair(samples: Sequence[tuple[str, Floats]]) -> Pair | None:
 
 
 def _chi_square(words: Words) -> float:
+    """The p of χ² over bytes, or half bytes or bits where too few bytes are expected."""
     symbols = np.frombuffer(words.tobytes(), dtype=np.uint8)
+    values = 256
     if symbols.size < 256 * _LEAST_EXPECTED:
-        symbols = np.concatenate([symbols >> 4, symbols & 15])
-        counts = np.bincount(symbols, minlength=16)
-    else:
-        counts = np.bincount(symbols, minlength=256)
-    expected = symbols.size / counts.size
+        symbols, values = np.concatenate([symbols >> 4, symbols & 15]), 16
+    if symbols.size < 16 * _LEAST_EXPECTED:
+        symbols, values = np.unpackbits(np.frombuffer(words.tobytes(), dtype=np.uint8)), 2
+    counts = np.bincount(symbols, minlength=values)
+    expected = symbols.size / values
     statistic = float(np.sum((counts - expected) ** 2) / expected)
-    return float(chdtrc(counts.size - 1, statistic))
+    return float(chdtrc(values - 1, statistic))
