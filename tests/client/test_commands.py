@@ -251,6 +251,24 @@ def test_plan_knows_a_client(shop: Any) -> None:
     assert "refused" in text
 
 
+def test_plan_and_budget_know_a_client_that_sums_securely(shop: Any, tmp_path: Path) -> None:
+    """Its policy's first mode, its roster as all clients, its colluders, its m."""
+    roster = {f"shop-{k}": f"{k:064x}" for k in range(5)}
+    shop.allow(modes=["distributed", "local"], roster=roster, colluders=2, max_shops_per_shopper=3)
+    asked = ("plan", "--client", shop.folder, "--epsilon", 1, "--delta", 1e-4)
+    found = result_of(*asked, "--rounds", 2, "--dim", 4)
+    assert found["against"] == {"clients": 5, "threshold": 4, "colluders": 2}
+    assert found["population"] == 5 * shop.store.settings.population
+    assert found["shops"] == 3
+    local = result_of(*asked, "--mode", "local")
+    assert (local["mode"], local["clients"], local["against"]) == ("local", 1, None)
+    path = tmp_path / "secure.toml"
+    path.write_text('mode = "distributed"\nepsilon = 1.0\ndelta = 1e-4\nrounds = 2\ndim = 4\n')
+    fits = result_of("budget", shop.folder, "--job", path)["plan"]
+    assert fits["releases"] == 3
+    assert fits["whole_plans_that_fit"] == found["client"]["whole_plans_that_fit"]
+
+
 def test_a_run_has_its_clients_and_a_folder_is_one(run_folder: Any, tmp_path: Path) -> None:
     found = owners(run_folder.path)
     assert [owner.settings.name for owner in found] == ["shop-1", "shop-2", "shop-3"]
