@@ -227,7 +227,8 @@ def _attacks(one: Statement) -> list[str]:
     if not one.bounds:
         return ["None was tried for this statement."]
     said = [f"{bound.name}: {bound.words}" for bound in one.bounds]
-    return ["On synthetic users, with the settings of the run that was audited.", *said]
+    shares = " and the noise of t − c shares alone" if one.sums else ""
+    return [f"On synthetic users, with the settings of the run that was audited{shares}.", *said]
 
 
 def _not_promised(one: Statement) -> list[str]:

@@ -16,7 +16,7 @@ article{width:210mm;max-width:100%;min-height:297mm;margin:6mm auto;padding:12mm
 background:#fff;display:flex;flex-direction:column}
 h1,h2{font-weight:700;line-height:1.2;text-wrap:balance}
 h1{font-size:17pt;margin:0 0 .6mm;overflow-wrap:anywhere}
-h2{font:700 8.4pt/1.2 var(--sans);margin:2.4mm 0 .6mm}
+h2{font:700 8.4pt/1.2 var(--sans);margin:2mm 0 .5mm}
 p{margin:0 0 1mm;text-wrap:pretty}
 .sub{color:var(--soft);margin:0}
 .warn{border:1.5pt solid var(--warn);color:var(--warn);padding:1.4mm 2.2mm;margin:1.4mm 0 0;

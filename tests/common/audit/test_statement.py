@@ -242,6 +242,8 @@ def test_the_page_says_against_whom_secure_sums_hold_and_what_they_rest_on() -> 
         assert part in words, part
     assert "Mode local" not in words
     assert "none holds" not in words
+    tried = statement(audit(2.0, terms=TERMS), rules, bounds=BOUNDS)
+    assert "the noise of t − c shares alone" in text_of(render_statements([tried]))
     alone = text_of(render_statements([statement(audit(2.0, terms=TERMS), secure())]))
     assert "and more where one secure sum is of both" in alone
 
@@ -317,6 +319,8 @@ def test_it_prints_on_one_page_whatever_it_has_to_say(tmp_path: Path, modes: lis
     )
     found = audit(1.0, 1.5, 2.0, 2.5, 3.0, reproducible=True)
     full = statement(found, rules, bounds=BOUNDS, receipts=1, broken=3)
+    if "distributed" in modes:
+        full = full.model_copy(update={"roster": 10, "sums": (TERMS,)})
     path = tmp_path / "statement.html"
     path.write_text(render_statements([full]), encoding="utf-8")
     subprocess.run(
