@@ -5,6 +5,7 @@ A hostile line writes a canary: a file that says which process ran it.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -145,8 +146,14 @@ def built_by_flower(folder: Path, out: Path) -> bytes:
     """The same by the command itself."""
     out.mkdir()
     flwr = Path(sys.executable).with_name("flwr")
+    quiet = {"FLWR_HOME": str(out), "FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
     subprocess.run(
-        [flwr, "build", "--app", folder], cwd=out, check=True, capture_output=True, timeout=60
+        [flwr, "build", "--app", folder],
+        cwd=out,
+        env={**os.environ, **quiet},
+        check=True,
+        capture_output=True,
+        timeout=100,
     )
     (bundle,) = out.glob("*.fab")
     return bundle.read_bytes()
