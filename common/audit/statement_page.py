@@ -144,16 +144,19 @@ def _several(one: Statement) -> str:
             "(m = 1). Whoever is loses as much at each"
         )
         return words + (", and more where one secure sum is of both." if secure else ".")
-    words = (
+    declared = (
         f"The policy declares that nobody is a user of more than m = {one.shops} clients of a "
-        "federation. What they lose at each adds up, and is given for both, if all release alike."
+        "federation."
     )
-    if not secure:
-        return words
-    return (
-        f"{words} They move one secure sum m times as far: its figure is of m times the "
-        "sensitivity, and follows from no limit (–)."
-    )
+    said = [declared]
+    if one.modes != ("distributed",):
+        said.append("What they lose at each adds up, and is given for both, if all release alike.")
+    if secure:
+        said.append(
+            "They move one secure sum m times as far: its figure is of m times the sensitivity, "
+            "and follows from no limit (–)."
+        )
+    return " ".join(said)
 
 
 def _table(one: Statement) -> Markup:
@@ -193,7 +196,10 @@ def _row(line: Line, *, several: bool, cap: bool = False) -> Markup:
         *(
             element("td", words)
             for value, delta in cells
-            for words in (nothing if value is None else epsilon_text(value), big(delta))
+            for words in (
+                nothing if value is None else epsilon_text(value),
+                nothing if value is None and cap else big(delta),
+            )
         ),
         class_="cap" if cap else None,
     )

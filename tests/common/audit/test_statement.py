@@ -194,6 +194,9 @@ def test_the_page_says_what_belongs_to_an_epsilon() -> None:
         assert part in words, part
 
 
+BOTH = {"modes": ["local", "distributed"]}
+
+
 def secure(**changes: Any) -> Policy:
     return policy(
         modes=["distributed"],
@@ -242,6 +245,9 @@ def test_the_page_says_against_whom_secure_sums_hold_and_what_they_rest_on() -> 
         assert part in words, part
     assert "Mode local" not in words
     assert "none holds" not in words
+    assert "adds up" not in words
+    both = statement(audit(2.0, terms=TERMS), policy(**{**BOTH, "max_shops_per_shopper": 3}))
+    assert "adds up" in text_of(render_statements([both]))
     tried = statement(audit(2.0, terms=TERMS), rules, bounds=BOUNDS)
     assert "the noise of t − c shares alone" in text_of(render_statements([tried]))
     alone = text_of(render_statements([statement(audit(2.0, terms=TERMS), secure())]))
