@@ -14,6 +14,7 @@ from common.audit.recompute import CLOSED, PLD, PRV, Recomputed
 from common.audit.verify import Verdict
 from common.pages.numbers import big
 from common.privacy.accounting import NEIGHBOURING, rounded_up
+from common.privacy.guarantees import AgainstWhom
 
 __all__ = ["print_findings", "print_ledgers", "print_verdict"]
 
@@ -59,6 +60,10 @@ def print_ledgers(audits: Sequence[LedgerAudit], findings: Sequence[Finding]) ->
         f"{CLOSED}. `all` is as if all plans had been fixed in advance.",
         markup=False,
     )
+    for words in dict.fromkeys(
+        _against(one) for a in audits for job in a.jobs for one in job.guarantees
+    ):
+        console.print(words, markup=False)
     for one in audits:
         if not one.promised:
             console.print(
@@ -78,6 +83,17 @@ def print_findings(console: Console, findings: Sequence[Finding]) -> None:
         )
     if not findings:
         console.print("No broken promise was found.")
+
+
+def _against(one: AgainstWhom) -> str:
+    """A guarantee of secure sums as its row says it, and an audit held it to."""
+    who = one.against
+    clients = "one client" if one.shops == 1 else f"m = {one.shops} clients"
+    return (
+        f"Secure sums, for a user of {clients}: ε = {_epsilon(one.epsilon)} at δ = "
+        f"{big(one.delta)} by {one.accountant}, against the server and up to {who.colluders} of "
+        f"{who.clients} clients, at least {who.threshold} in every sum."
+    )
 
 
 def _cells(found: Recomputed) -> tuple[str, ...]:

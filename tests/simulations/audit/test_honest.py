@@ -156,6 +156,13 @@ def test_its_files_say_against_whom(secure_run: Path) -> None:
     assert "up to 1 colluding client" in manifest["privacy"]["guarantee"]
 
 
+def test_recomputing_says_against_whom(secure_run: Path) -> None:
+    done = CliRunner().invoke(command_line(), ["audit", "recompute", str(secure_run)])
+    assert done.exit_code == 0, done.output
+    assert done.stdout.count("for a user of one client: ε = ") == 1
+    assert "up to 1 of 3 clients, at least 3 in every sum" in done.stdout
+
+
 def test_other_terms_in_a_manifest_are_found(secure_run: Path) -> None:
     path = secure_run / "server" / "model" / "manifest.json"
     values = json.loads(path.read_text())
