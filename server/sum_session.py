@@ -18,6 +18,7 @@ from common.privacy.inbound import ArraySpec, check_array
 from common.privacy.plan import Release
 from common.privacy.roster import Roster, Terms
 from common.protocol import OK, SUM, CallBody, ReplyBody, SumCall, SumReply, Task, Words
+from common.protocol.sum_context import context_of
 from common.secure_sum.collector import Collector
 from common.secure_sum.messages import Agreement, KeyOffer, Reveal, ShareOffer, Stage
 from server.asking import FLOWER_ERROR, Asking, log_refused
@@ -45,12 +46,13 @@ class SumSession:
 
     Attributes:
         asking: how clients are asked.
-        task: what is summed; its `request_hash` is the context.
+        task: what is summed.
         release: what the words must be.
         terms: threshold of the job.
         roster: if the server has it, who signed wrongly is dropped, and stops nobody else.
         timeout_seconds: how long each stage waits.
         recording: keeps what comes; None if nobody asked for that.
+        context: of the session, in everything that clients sign.
         stage: how far it has come.
         dropped: how each client was lost so far.
         heads: of the ledgers of the clients whose words were counted.
@@ -65,6 +67,7 @@ class SumSession:
     roster: Roster | None = None
     timeout_seconds: float = 3600.0
     recording: Recording | None = None
+    context: str = field(init=False)
     stage: Stage = "keys"
     dropped: dict[str, Drop] = field(default_factory=dict)
     heads: dict[str, SignedHead] = field(default_factory=dict)
@@ -80,7 +83,8 @@ class SumSession:
 
     def __post_init__(self) -> None:
         """Begin with nothing but the context."""
-        self._collector = Collector(self.terms, self.task.request_hash)
+        self.context = context_of(self.task, self.release)
+        self._collector = Collector(self.terms, self.context)
 
     def run(self, members: Iterable[Member]) -> Words:
         """All stages, each with those who answered the one before.
@@ -145,7 +149,7 @@ class SumSession:
         witness = self.asking.witness
         bodies = [(body, self.asking.receipt(member)) for member, body in to]
         key = None if witness is None else witness.key
-        copies = SumCall.of(self.task, stage).copies(bodies, key)
+        copies = SumCall.of(self.task, self.context, stage).copies(bodies, key)
         for (member, _), records in zip(to, copies, strict=True):
             self.bytes_down += _size(records)
             yield member, records
@@ -166,7 +170,7 @@ class SumSession:
 
     def _take(self, name: str, body: ReplyBody) -> str:
         check_name(body, name)
-        context, counted = self.task.request_hash, self._counted
+        context, counted = self.context, self._counted
         match body:
             case KeyOffer():
                 check_offer(body, self._offers.values(), self.roster, context)

@@ -18,6 +18,7 @@ from common.privacy.plan import Release
 from common.privacy.roster import Roster, Terms
 from common.privacy.shared_noise import natural, noise_std_of
 from common.protocol import Task, Words
+from common.protocol.sum_context import context_of
 from common.solvers.base import NoisyTotal
 from server.asking import Asking
 from server.roster import Member
@@ -120,7 +121,7 @@ class SecureSums:
                 clients=self.terms.clients,
                 threshold=self.terms.threshold,
                 colluders=self.terms.colluders,
-                context=task.request_hash,
+                context=context_of(task, release),
                 ended=begun,
             )
         )

@@ -32,6 +32,7 @@ from common.privacy.heads import SignedHead
 from common.privacy.shared_noise import SharedSum, shared_mechanism_for
 from common.privacy.stream import NoiseSource
 from common.protocol import OK, ReplyBody, SumCall, SumReply
+from common.protocol.sum_context import context_of
 from common.schedule import Schedule
 from common.secure_sum.messages import AgreementList, KeyList, ShareList, Stage, SurvivorList
 from common.secure_sum.party import Party
@@ -119,8 +120,8 @@ class SumGuard(Guard):
             if kept is not None and stored is not None:
                 return _words(stored.payload, stored.head)
             schedule = self._allowed(call)
-            if call.task.request_hash != call.context:
-                raise out_of_order("the inputs are not those that the sum was begun for.")
+            if context_of(call.task, schedule.plan.releases[call.step]) != call.context:
+                raise out_of_order("inputs or grid are not those that the sum was begun for.")
             compute = check(schedule)
             offered = _state(states, key_of(call), "keys", Offered)
             dealt = _state(states, key_of(call), "shares", Dealt)

@@ -63,7 +63,7 @@ class SumCall:
         job: the whole job; the client derives plan and price from it.
         step: index into the job's steps.
         session: number of the attempt, from 0.
-        context: `request_hash` of the task that is summed; the same in all stages.
+        context: of the sum (`context_of`); the same in all stages.
         stage: which.
         body: what the stage takes, None at `keys`.
         inputs: public arrays for the step, by name; at `masked` alone.
@@ -82,10 +82,10 @@ class SumCall:
     receipt: Receipt | None = None
 
     @classmethod
-    def of(cls, task: Task, stage: Stage, body: CallBody | None = None) -> Self:
+    def of(cls, task: Task, context: str, stage: Stage, body: CallBody | None = None) -> Self:
         """A stage of the sum of `task`, unsigned; its inputs travel with `masked` alone."""
         inputs = task.inputs if stage == "masked" else {}
-        return cls(task.job, task.step, task.session, task.request_hash, stage, body, inputs)
+        return cls(task.job, task.step, task.session, context, stage, body, inputs)
 
     @functools.cached_property
     def request_hash(self) -> str:

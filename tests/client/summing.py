@@ -8,6 +8,8 @@ from typing import Any
 
 from common.privacy.roster import Roster
 from common.protocol import OK, SUM, CallBody, SumCall, SumReply, Task, Words
+from common.protocol.sum_context import context_of
+from common.schedule import schedule_of
 from common.secure_sum.collector import Collector
 from common.secure_sum.messages import (
     Agreement,
@@ -49,11 +51,16 @@ class Session:
         return Task(self.first.job, self.step, inputs, self.number)
 
     @property
+    def context(self) -> str:
+        """Of the sum, as both sides derive it from the job."""
+        return context_of(self.task, schedule_of(self.task.job).plan.releases[self.task.step])
+
+    @property
     def collector(self) -> Collector:
         """A collector with everything that was said."""
         job = self.first.job
         roster = Roster.of(self.first.policy.roster)
-        collector = Collector(job.terms, self.task.request_hash, roster)
+        collector = Collector(job.terms, self.context, roster)
         if self.offers:
             collector.key_list(self.offers.values())
         if self.deals:
@@ -64,7 +71,8 @@ class Session:
 
     def call(self, stage: Stage, body: CallBody | None = None, **changes: Any) -> SumCall:
         """Signed by the run's server, whatever was changed."""
-        return replace(SumCall.of(self.task, stage, body), **changes).signed(self.first.key)
+        call = SumCall.of(self.task, self.context, stage, body)
+        return replace(call, **changes).signed(self.first.key)
 
     def ask(self, name: str, call: SumCall) -> SumReply:
         message = self.shops[name].send(call.to_records(), SUM)
@@ -75,12 +83,10 @@ class Session:
 
     @property
     def peers(self) -> KeyList:
-        return Collector(self.first.job.terms, self.task.request_hash).key_list(
-            self.offers.values()
-        )
+        return Collector(self.first.job.terms, self.context).key_list(self.offers.values())
 
     def shares_for(self, name: str) -> ShareList:
-        collector = Collector(self.first.job.terms, self.task.request_hash)
+        collector = Collector(self.first.job.terms, self.context)
         collector.key_list(self.offers.values())
         return collector.route(self.deals.values())[name]
 

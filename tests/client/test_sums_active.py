@@ -22,6 +22,8 @@ from client.guard.admission import close_job
 from common.errors import Code
 from common.privacy.signing import SigningKey
 from common.protocol import OK, STEP, SUM, Reply, SumCall, SumReply
+from common.protocol.sum_context import context_of
+from common.schedule import schedule_of
 from common.secure_sum.keys import PairKey
 from common.secure_sum.messages import (
     STAGES,
@@ -203,7 +205,7 @@ def test_a_list_that_is_not_safe_is_not_agreed_to_and_leaves_no_row(
 def test_shares_are_given_for_the_list_that_was_agreed_to_alone(session: Session) -> None:
     session.go("keys", "shares", "masked", "survivors")
     roster = {name: key_of_roster(session, name) for name in NAMES}
-    context = session.task.request_hash
+    context = session.context
     other = AgreementList(
         agreements=tuple(signed_agreement(roster[n], context, n, NAMES[:4]) for n in NAMES[:4])
     )
@@ -330,7 +332,7 @@ def test_no_stage_is_answered_before_the_one_before_it(session: Session, stage: 
 def forged(session: Session, how: str) -> KeyList:
     """The peers' keys, with one that the server has made itself."""
     sharing, masking, own = PairKey.create(), PairKey.create(), SigningKey.create()
-    context, peer = session.task.request_hash, "shop-2"
+    context, peer = session.context, "shop-2"
     fake = signed_offer(own, context, peer, sharing.public, masking.public)
     offers = {offer.name: offer for offer in session.peers.offers}
     real = offers[peer]
@@ -434,6 +436,19 @@ def test_a_job_does_not_change_between_stages(
     assert reply.code in {Code.SUM_STAGE, Code.POLICY_THRESHOLD}
     assert not [kind for kind in session.shops[ME].kinds()[5:] if kind != "refuse"]
     session.go(*STAGES[STAGES.index(stage) :])
+
+
+def test_words_on_another_grid_than_the_clients_own_are_not_made(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server of another version may derive another grid from the same job."""
+    own = schedule_of(session.first.job).plan.releases[0]
+    coarser = own.model_copy(update={"noise_multiplier": 2 * own.noise_multiplier})
+    context = context_of(session.task, coarser)
+    monkeypatch.setattr(Session, "context", context)
+    session.go("keys", "shares")
+    assert session.say(ME, "masked", session.shares_for(ME)).code == Code.SUM_STAGE
+    assert session.shops[ME].rows("reserve") == []
 
 
 @pytest.mark.parametrize("stage", STAGES)

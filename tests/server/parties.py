@@ -21,6 +21,7 @@ from common.privacy.plan import Release
 from common.privacy.roster import Roster, Terms
 from common.privacy.signing import SigningKey
 from common.protocol import OK, SumCall, SumReply
+from common.protocol.sum_context import context_of
 from common.schedule import schedule_of
 from common.secure_sum.messages import (
     AgreementList,
@@ -71,7 +72,8 @@ class PartyClient:
                 deal, states["dealt"] = party.deal(states["offered"], call.body)
                 return SumReply(OK, deal)
             case ShareList():
-                assert call.task.request_hash == call.context
+                release = schedule_of(call.job).plan.releases[call.step]
+                assert context_of(call.task, release) == call.context
                 states["masking"] = party.open(states["offered"], states["dealt"], call.body)
                 return SumReply(OK, words=states["masking"].apply(self.words))
             case SurvivorList():

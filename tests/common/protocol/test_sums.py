@@ -57,11 +57,12 @@ SAYS: dict[Stage, ReplyBody | None] = {
     "reveal": Reveal(name="a", seeds={"b": "4" * 66}, keys={"c": "5" * 66}),
 }
 WORDS = np.arange(6, dtype=np.uint32).reshape(3, 2)
+CONTEXT = "9" * 64
 TASK = Task(JOB, 1, {"basis": np.ones((3, 2), np.float32)}, session=4)
 
 
 def call(stage: Stage = "survivors", **fields: Any) -> SumCall:
-    return replace(SumCall.of(TASK, stage, ASKS[stage]), **fields)
+    return replace(SumCall.of(TASK, CONTEXT, stage, ASKS[stage]), **fields)
 
 
 def said(stage: Stage) -> SumReply:
@@ -76,9 +77,9 @@ def test_a_call_round_trips(stage: Stage) -> None:
     assert replace(found, inputs={}) == replace(sent, inputs={})
     assert found.request_hash == sent.request_hash
     found.check_signature()
-    assert found.context == TASK.request_hash
+    assert found.context == CONTEXT
     if stage == "masked":
-        assert found.task.request_hash == found.context
+        assert found.task.request_hash == TASK.request_hash
     else:
         assert not found.inputs
 
@@ -159,7 +160,7 @@ def test_a_call_that_its_server_did_not_sign_is_refused(name: str) -> None:
 
 def test_copies_share_their_arrays_and_are_signed_each_for_its_body() -> None:
     other = ShareList(shares=())
-    sent = SumCall.of(TASK, "masked")
+    sent = SumCall.of(TASK, CONTEXT, "masked")
     to = [(ASKS["masked"], None), (ASKS["masked"], RECEIPT), (other, None)]
     copies = list(sent.copies(to, SERVER))
     assert all(copy["inputs"] is copies[0]["inputs"] for copy in copies)
@@ -167,7 +168,7 @@ def test_copies_share_their_arrays_and_are_signed_each_for_its_body() -> None:
     assert [(one.body, one.receipt) for one in found] == to
     for one in found:
         one.check_signature()
-        assert one.task.request_hash == one.context
+        assert one.task.request_hash == TASK.request_hash
     assert found[0].signature == found[1].signature != found[2].signature
     (unsigned,) = sent.copies(to[:1], None)
     assert SumCall.from_records(unsigned).signature == ""
@@ -202,7 +203,10 @@ BAD_CALLS = {
     "a name is a surrogate": header(body='{"survivors":["\\ud800"]}'),
     "too many names": header(body='{"survivors":[' + ",".join(['"a"'] * 10_001) + "]}"),
     "arrays before their stage": RecordDict(
-        {"sum": header()["sum"], "inputs": SumCall.of(TASK, "masked").to_records()["inputs"]}
+        {
+            "sum": header()["sum"],
+            "inputs": SumCall.of(TASK, CONTEXT, "masked").to_records()["inputs"],
+        }
     ),
 }
 
