@@ -14,5 +14,12 @@ def test_the_page_is_written_from_small_sums(tmp_path):
     assert {"words", "largest", "prices", "whole", "graph"} <= set(tables)
     for caption in ("Beside Flower's SecAgg+", "Distance to the limit", "More clients"):
         assert f"## {caption}" in page
+    assert tables.count("load") == 6
+    main(["--parts", "words", "--words", "70", "--out", str(tmp_path)])
+    again = json.loads((tmp_path / "secure-sum-speed.json").read_text())["runs"]
+    assert [row["words"] for row in again if row["table"] == "words"] == [70]
+    assert [row for row in again if row["part"] != "words"] == [
+        row for row in rows if row["part"] != "words"
+    ]
     assert "None" not in page
     assert "{" not in page
