@@ -105,6 +105,10 @@ class Code(StrEnum):
     SUM_SHARE = "sum-share"
     POLICY_BUNDLE = "policy-bundle"
     FLOWER_VERSION = "flower-version"
+    ENROLL_FINGERPRINT = "enroll-fingerprint"
+    ENROLL_EXISTS = "enroll-exists"
+    ENROLL_CARD = "enroll-card"
+    CERTIFICATE_INVALID = "certificate-invalid"
 
 
 class HushRecError(Exception):
