@@ -103,11 +103,24 @@ class Terms:
         """Honest shares of noise in every total, h = t - c."""
         return self.threshold - self.colluders
 
+    @property
+    def most_before_masks_fall(self) -> int:
+        """Clients that may sign two lists of survivors before two of them can have t signatures.
+
+        2t - n - 1, at least c where the terms are safe. With c' colluders, up to so many, t - c'
+        shares of noise are in every total. One more, and the server has both secrets of every
+        other client, and its words with one share. A client whose memory was put back from a
+        copy may sign twice, as a colluder does.
+        """
+        return 2 * self.threshold - self.clients - 1
+
     def check(self) -> None:
         """Hold the terms to what the protocol is safe under (Bonawitz et al. 2017, section 6.2).
 
         With 2t > n + c no two lists of survivors can each have t signatures, since only
-        colluders sign both; t > c leaves noise that no colluder knows.
+        colluders sign both; t > c leaves noise that no colluder knows. A client that was
+        restored from a backup counts as a colluder in the first of these until it has a new
+        roster key: it may not remember what it signed (`most_before_masks_fall`).
 
         Raises:
             PolicyError: `policy-threshold`.

@@ -59,6 +59,31 @@ def test_no_two_lists_of_survivors_are_signed_and_noise_is_left(n: int, t: int, 
         assert 1 <= c < t <= n
 
 
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 40))
+def test_safe_terms_bear_their_colluders_and_perhaps_more(n: int, t: int, c: int) -> None:
+    terms = Terms(n, t, c)
+    assert safe(terms) is (c < t <= n and c <= terms.most_before_masks_fall)
+
+
+@pytest.mark.parametrize(
+    ("n", "t", "c", "most"),
+    [(2, 2, 1, 1), (3, 3, 1, 2), (5, 4, 1, 2), (8, 7, 1, 5), (10, 8, 1, 5), (100, 80, 10, 59)],
+)
+def test_usual_terms_leave_room_for_restored_clients_from_three_on(
+    n: int, t: int, c: int, most: int
+) -> None:
+    """As decision 0034 says."""
+    terms = Terms.usual(n)
+    assert (terms.threshold, terms.colluders, terms.most_before_masks_fall) == (t, c, most)
+
+
+def test_from_three_clients_on_usual_terms_bear_one_more_than_they_say() -> None:
+    room = [Terms.usual(n).most_before_masks_fall - Terms.usual(n).colluders for n in range(2, 999)]
+    assert room[0] == 0
+    assert min(room[1:]) == 1
+    assert min(room[4:]) == 2
+
+
 @pytest.mark.parametrize(
     ("n", "t", "c", "is_safe"),
     [

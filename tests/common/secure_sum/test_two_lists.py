@@ -49,6 +49,18 @@ def test_two_lists_have_enough_signatures_only_where_the_terms_are_unsafe():
             terms.check()
 
 
+def test_masks_fall_from_one_more_colluder_on_than_the_terms_say():
+    """c' that collude, whatever the terms say of c: the lists are there exactly from 2t - n on."""
+    sizes = range(1, 9)
+    for n, t in product(sizes, sizes):
+        if t > n:
+            continue
+        most = Terms(n, t, 1).most_before_masks_fall
+        for colluders in range(n):
+            both = best_split(Terms(n, t, colluders)) >= t
+            assert both == (colluders > most)
+
+
 def masked(session_of, terms):
     """Everybody deals and sends words; colluders come last in the alphabet."""
     some = session_of(terms)
@@ -107,6 +119,35 @@ def test_without_the_check_the_attack_shows_everybodys_words(session_of):
     some, sent = masked(session_of, Unchecked(4, 3, 2))
     for honest in "ab":
         np.testing.assert_array_equal(attack(some, sent, honest, "cd"), WORDS + ord(honest))
+
+
+@pytest.mark.parametrize(("n", "t"), [(5, 4), (6, 4), (6, 5)])
+def test_one_colluder_too_many_has_every_other_clients_words_bare(session_of, n, t):
+    """Under terms that are safe for c = 1, 2t - n collude: each honest client signs one list."""
+    terms = Terms(n, t, 1)
+    colluding = terms.most_before_masks_fall + 1
+    some, _ = masked(session_of, terms)
+    colluders, honest = some.names[n - colluding :], some.names[: n - colluding]
+    needed = t - colluding
+    first, second = honest[:needed], honest[needed : 2 * needed]
+    assert set(first) | set(second) == set(honest)
+    reveals = []
+    for signers in (first, second):
+        names = tuple(sorted([*signers, *colluders]))
+        survivors = SurvivorList(survivors=names)
+        signed = [signed_agreement(some.keys[c], some.context, c, names) for c in colluders]
+        agreed = {}
+        for name in signers:
+            agreement, agreed[name] = some.parties[name].agree(some.masking[name], survivors)
+            signed.append(agreement)
+        listed = AgreementList(agreements=tuple(sorted(signed, key=lambda one: one.name)))
+        reveals += [
+            some.parties[name].reveal(some.masking[name], agreed[name], listed) for name in signers
+        ]
+    for victim in honest:
+        seeds = colluding + sum(victim in reveal.seeds for reveal in reveals)
+        keys = colluding + sum(victim in reveal.keys for reveal in reveals)
+        assert min(seeds, keys) >= t
 
 
 def test_with_the_check_no_client_takes_part(session_of):
