@@ -15,7 +15,7 @@ from common.audit.recompute import Recomputed, nothing_promised, recompute
 from common.errors import HushRecError
 from common.privacy.accounting import Guarantee
 from common.privacy.events import Event, event_of, read_event
-from common.privacy.guarantees import AgainstWhom, guarantee_fault, plan_terms
+from common.privacy.guarantees import AgainstWhom, guarantee_fault
 from common.privacy.ledger import PlainRow, Row
 from common.privacy.plan import PrivacyPlan
 
@@ -60,7 +60,7 @@ class JobAudit:
             delta=self.plan.delta,
             unit=self.plan.unit,
             mode=self.plan.mode,
-            terms=plan_terms(self.plan),
+            terms=self.plan.terms,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -297,7 +297,7 @@ class _Reader:
         """A list that this client signed: of a sum that its words are in, and of enough clients."""
         job_id, names = row.body["job_id"], list(row.body["survivors"])
         plan = self.plans.get(job_id)
-        terms = None if plan is None else plan_terms(plan)
+        terms = None if plan is None else plan.terms
         if terms is None or (job_id, row.body["step"], row.body["session"]) not in self.masked:
             what = "agrees to survivors of a secure sum that nothing was released for"
         elif len(set(names)) < terms.threshold or self.client not in names:

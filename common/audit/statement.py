@@ -24,7 +24,7 @@ from common.privacy.events import (
     event_of,
 )
 from common.privacy.gdp import gaussian_mu
-from common.privacy.guarantees import plan_terms, shops_epsilon
+from common.privacy.guarantees import shops_epsilon
 from common.privacy.plan import Mode, PrivacyPlan, Unit
 from common.privacy.policy import Policy, Serving
 from common.privacy.roster import Terms
@@ -250,7 +250,7 @@ def _cap(what: str, cap: float, policy: Policy, shops: int) -> Line:
 
 
 def _terms(audit: LedgerAudit) -> tuple[Terms, ...]:
-    found = (plan_terms(job.plan) for job in audit.jobs)
+    found = (job.plan.terms for job in audit.jobs)
     return tuple(dict.fromkeys(terms for terms in found if terms is not None))
 
 

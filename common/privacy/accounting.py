@@ -58,8 +58,8 @@ class Guarantee:
         reproducible_noise: the noise came from a seed, so nothing is protected.
         as_if_fixed: more was released than one plan fixed in advance: several plans, or a
             step twice. The accountant adds up as if all had been fixed before the first.
-        terms: of secure sums, in mode `distributed`; of several the ones with the fewest
-            colluders, since it holds against no more than those.
+        terms: of secure sums, in mode `distributed`; None where several plans differ in them.
+        colluders: the fewest c of several plans, which holds where they differ too.
     """
 
     epsilon: float
@@ -71,6 +71,7 @@ class Guarantee:
     reproducible_noise: bool = False
     as_if_fixed: bool = False
     terms: Terms | None = None
+    colluders: int | None = None
 
     @property
     def holds(self) -> bool:
@@ -89,14 +90,13 @@ class Guarantee:
     @property
     def _against(self) -> str:
         """Whom it holds against, where that is not everybody."""
-        if self.terms is None:
+        c = self.colluders if self.terms is None else self.terms.colluders
+        if c is None:
             return ""
-        t, n, c = self.terms.threshold, self.terms.clients, self.terms.colluders
-        clients = "client" if c == 1 else "clients"
-        return (
-            f" (against the server and up to {c} colluding {clients}, "
-            f"at least {t} of {n} in every sum)"
-        )
+        whom = f"against the server and up to {c} colluding client{'' if c == 1 else 's'}"
+        if self.terms is None:
+            return f" ({whom})"
+        return f" ({whom}, at least {self.terms.threshold} of {self.terms.clients} in every sum)"
 
 
 def rounded_up(value: float, decimals: int) -> float:

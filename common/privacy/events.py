@@ -26,6 +26,7 @@ from common.config import Settings
 from common.errors import Code, LedgerError, PlanError
 from common.privacy.grid import LARGEST_CLIP_GRID
 from common.privacy.plan import NoiseShares, Release, Sampler, check_terms
+from common.privacy.roster import Terms
 from common.privacy.samplers import grid_sigma, make_sampler
 from common.privacy.samplers.base import LARGEST_SIGMA_GRID
 from common.privacy.samplers.shares import SMALLEST_SHARE_VARIANCE, shares_total_variation
@@ -109,13 +110,18 @@ class DistributedDiscreteGaussianEvent(Settings):
 
     @model_validator(mode="after")
     def _safe(self) -> Self:
-        check_terms(self.clients, self.threshold, self.colluders)
+        check_terms(self.terms)
         return self
+
+    @property
+    def terms(self) -> Terms:
+        """How many must answer, and how many may be against the others."""
+        return Terms(self.clients, self.threshold, self.colluders)
 
     @property
     def honest(self) -> int:
         """Honest shares of noise in every total, h = t - c."""
-        return self.threshold - self.colluders
+        return self.terms.honest
 
     @property
     def noise_multiplier(self) -> float:

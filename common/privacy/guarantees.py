@@ -18,14 +18,12 @@ from common.privacy.accounting import ACCOUNTANT, epsilon, for_shops
 from common.privacy.concentrated import CONCENTRATED, epsilon_by_concentration
 from common.privacy.events import Event, event_of
 from common.privacy.plan import PrivacyPlan
-from common.privacy.roster import Terms
 
 __all__ = [
     "Against",
     "AgainstWhom",
     "guarantee_fault",
     "guarantees_for",
-    "plan_terms",
     "shops_epsilon",
 ]
 
@@ -61,12 +59,6 @@ class AgainstWhom(Settings):
     """Whom it holds against."""
 
 
-def plan_terms(plan: PrivacyPlan) -> Terms | None:
-    """Terms of the secure sums of a plan; None where a client adds all of its noise."""
-    shares = plan.releases[0].shares
-    return None if shares is None else Terms(shares.clients, shares.threshold, shares.colluders)
-
-
 def shops_epsilon(events: Sequence[Event], shops: int, delta: float) -> tuple[float, str]:
     """ε for a user of `shops` clients that release alike, and by which accountant.
 
@@ -86,7 +78,7 @@ def guarantees_for(plan: PrivacyPlan, shops: int) -> list[AgainstWhom]:
     One sum moves by up to m clips of a user of m clients: the second ε is that of m times the
     sensitivity, not that of m releases.
     """
-    terms = plan_terms(plan)
+    terms = plan.terms
     if terms is None:
         return []
     events = [event_of(release) for release in plan.releases]
@@ -116,7 +108,7 @@ def guarantee_fault(plan: PrivacyPlan, recorded: Any) -> str | None:
 
     The figures for m = 1 and for one m more at most must be there, and fit the plan.
     """
-    if plan_terms(plan) is None:
+    if plan.terms is None:
         return None
     try:
         given = [AgainstWhom.load(one, where="guarantees") for one in recorded]

@@ -5,8 +5,9 @@ open      client, dataset_id, nonce, public_key: whose ledger, about which data,
 admit     job_id, fingerprint, plan, unit, neighbouring, accountant, snapshot, server: a plan
           accepted as a whole; the snapshot is a keyed hash of the data, its key stands in no
           row; `server` is the public key of who asked, null if nobody signed; of secure sums
-          also `guarantees`, derived from the plan: [{shops, epsilon, delta, against: {server,
-          colluders, clients, threshold}}] for a user of one client, and of the policy's most
+          also `guarantees`, derived from the plan: [{shops, epsilon, delta, accountant,
+          against: {server, colluders, clients, threshold}}] for a user of one client, and of
+          the policy's most
 reserve   job_id, step, session, request_hash, event: charged from here on; with
           `reproducible: true` if a seed decides the noise, so that it hides nothing
 spend     reservation (its seq), release_sha256: the bytes exist and may be sent

@@ -64,23 +64,28 @@ class NoiseShares(Settings):
 
     @model_validator(mode="after")
     def _safe(self) -> Self:
-        check_terms(self.clients, self.threshold, self.colluders)
+        check_terms(self.terms)
         return self
+
+    @property
+    def terms(self) -> Terms:
+        """How many must answer, and how many may be against the others."""
+        return Terms(self.clients, self.threshold, self.colluders)
 
     @property
     def honest(self) -> int:
         """Honest shares of noise in every total, h = t - c."""
-        return self.threshold - self.colluders
+        return self.terms.honest
 
 
-def check_terms(clients: int, threshold: int, colluders: int) -> None:
+def check_terms(terms: Terms) -> None:
     """`Terms.check` in a validator's words.
 
     Raises:
         ValueError: they are not safe.
     """
     try:
-        Terms(clients, threshold, colluders).check()
+        terms.check()
     except PolicyError as error:
         raise ValueError(str(error)) from None
 
@@ -131,3 +136,9 @@ class PrivacyPlan(Settings):
         if len(set(names)) < len(names):
             raise ValueError("two releases have the same step")
         return self
+
+    @property
+    def terms(self) -> Terms | None:
+        """Terms of its secure sums; None where a client adds all of its noise."""
+        shares = self.releases[0].shares
+        return None if shares is None else shares.terms

@@ -110,13 +110,8 @@ def guarantee_of(plan: PrivacyPlan, *, reproducible_noise: bool = False) -> Guar
         unit=plan.unit,
         mode=plan.mode,
         reproducible_noise=reproducible_noise,
-        terms=_terms(plan),
+        terms=plan.terms,
     )
-
-
-def _terms(plan: PrivacyPlan) -> Terms | None:
-    shares = plan.releases[0].shares
-    return None if shares is None else Terms(shares.clients, shares.threshold, shares.colluders)
 
 
 def _search(

@@ -52,9 +52,10 @@ def spent(rows: Sequence[Row], delta: float) -> Guarantee:
     """What all reservations together have cost at `delta`, as if fixed in advance.
 
     Unit and mode are the weakest of the admitted plans: `none`, else `distributed`, which
-    fewer adversaries are kept from than `local`, with the terms of the plan that tolerates
-    the fewest colluders. One release whose noise a seed
-    decided leaves no guarantee. More than one plan, or a step reserved twice, is marked:
+    fewer adversaries are kept from than `local`. Terms of secure sums are said where all of
+    those plans have the same ones, else the fewest colluders alone: that t of n are in every
+    sum is true of each plan by itself. One release whose noise a seed decided leaves no
+    guarantee. More than one plan, or a step reserved twice, is marked:
     what came later may have depended on what was seen before.
 
     Raises:
@@ -63,6 +64,7 @@ def spent(rows: Sequence[Row], delta: float) -> Guarantee:
     plans = [row.body["plan"] for row in rows if row.kind == "admit"]
     units = {plan["unit"] for plan in plans}
     reserved = [row for row in rows if row.kind == "reserve"]
+    terms = _all_terms(plans)
     return Guarantee(
         epsilon=epsilon(events_in_force(rows), delta),
         delta=delta,
@@ -70,7 +72,8 @@ def spent(rows: Sequence[Row], delta: float) -> Guarantee:
         mode=_weakest({plan["mode"] for plan in plans}),
         reproducible_noise=any(row.body.get("reproducible") for row in reserved),
         as_if_fixed=len(plans) > 1 or _repeats(reserved),
-        terms=_fewest_colluders(plans),
+        terms=next(iter(terms)) if len(terms) == 1 else None,
+        colluders=min((one.colluders for one in terms), default=None),
     )
 
 
@@ -79,11 +82,10 @@ def _weakest(modes: Set[Mode]) -> Mode:
     return next((mode for mode in _WEAK_FIRST if mode in modes), "local")
 
 
-def _fewest_colluders(plans: Sequence[Mapping[str, Any]]) -> Terms | None:
-    """Terms of secure sums that hold for all plans; None if none was summed securely."""
+def _all_terms(plans: Sequence[Mapping[str, Any]]) -> set[Terms]:
+    """Terms of all secure sums, each once."""
     shares = [release.get("shares") for plan in plans for release in plan.get("releases", ())]
-    terms = [Terms(s["clients"], s["threshold"], s["colluders"]) for s in shares if s]
-    return min(terms, key=lambda one: (one.colluders, one.honest), default=None)
+    return {Terms(s["clients"], s["threshold"], s["colluders"]) for s in shares if s}
 
 
 def _repeats(reserved: Sequence[Row]) -> bool:

@@ -3,7 +3,8 @@
 A word is an integer modulo 2^k. The sum of what users contribute and all noise have to stay
 within half of that on either side, or the total wraps around: it is then wrong, and as private
 as it was. So the room is for four times the declared users, all on one entry, and twelve
-standard deviations of the noise of all clients.
+standard deviations of the noise of all clients. How seldom that fails is in
+docs/privacy/shared-noise.md, and a test holds it.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from common.privacy.plan import NoiseShares
 from common.privacy.samplers.base import LARGEST_SIGMA_GRID
 from common.privacy.samplers.shares import SMALLEST_SHARE_VARIANCE
 
-__all__ = ["SPARE_POPULATION", "chance_of_wrapping", "shorter", "size"]
+__all__ = ["shorter", "size"]
 
-SPARE_POPULATION: Final = 4
+_SPARE_POPULATION: Final = 4
 """Words have room for so many times the declared users."""
 _DEVIATIONS: Final = 12
 """Words have room for so many standard deviations of the noise."""
@@ -66,27 +67,11 @@ def shorter(noise_multiplier: float) -> float:
     return math.ldexp(math.ceil(math.ldexp(mantissa, _DIGITS)), exponent - _DIGITS)
 
 
-def chance_of_wrapping(
-    shares: NoiseShares, share_variance: int, clip_grid: int, draws: int
-) -> float:
-    """Upper bound on the probability that any of `draws` entries of a total wraps around.
-
-    2·draws·exp(-T²/2), where T standard deviations of the noise of all clients have room
-    beside four times the declared users: a discrete Gaussian is sub-Gaussian with its own σ,
-    and so is a sum of them (docs/privacy/shared-noise.md).
-    """
-    room = _half(shares) - SPARE_POPULATION * shares.population * clip_grid
-    if room <= 0:
-        return 1.0
-    exponent = min(float(Fraction(room**2, 2 * shares.clients * share_variance)), 700.0)
-    return min(1.0, 2.0 * draws * math.exp(-exponent))
-
-
 def _clip_grid(shares: NoiseShares, noise_multiplier: float) -> int:
     """As fine as words, sampler and clipping let it be."""
     noise = _DEVIATIONS * noise_multiplier * math.sqrt(shares.clients / shares.honest)
     try:
-        words = _half(shares) / (SPARE_POPULATION * shares.population + noise)
+        words = _half(shares) / (_SPARE_POPULATION * shares.population + noise)
     except OverflowError:
         return 0
     sampler = LARGEST_SIGMA_GRID * math.sqrt(shares.honest) / noise_multiplier

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
+from common.privacy import ledger_rows
 from common.privacy.accounting import ACCOUNTANT, epsilon
 from common.privacy.events import event_of
 from common.privacy.guarantees import (
+    Against,
+    AgainstWhom,
     guarantee_fault,
     guarantees_for,
-    plan_terms,
     shops_epsilon,
 )
 from common.privacy.plan import PrivacyPlan, ReleaseShape
@@ -70,7 +73,7 @@ def test_one_client_each_is_one_figure() -> None:
 
 
 def test_other_modes_promise_in_their_own_way() -> None:
-    assert plan_terms(plan(None)) is None
+    assert plan(None).terms is None
     assert guarantees_for(plan(None), 3) == []
     assert guarantee_fault(plan(None), None) is None
 
@@ -125,3 +128,9 @@ def test_a_row_that_promises_otherwise_is_found(rows: Any, says: str) -> None:
 def test_the_last_digits_of_another_machine_are_no_fault() -> None:
     epsilon_there = recorded()[0]["epsilon"] * (1 + 1e-6)
     assert guarantee_fault(plan(), changed(0, epsilon=epsilon_there)) is None
+
+
+def test_the_ledgers_words_name_every_field_of_a_guarantee() -> None:
+    fields = {*AgainstWhom.model_fields, *Against.model_fields}
+    said = str(ledger_rows.__doc__).partition("`guarantees`")[2].partition("reserve ")[0]
+    assert fields <= set(re.findall(r"\w+", said))

@@ -18,7 +18,7 @@ from common.privacy.filters import Cap, GdpFilter, how_many, make_filter, total_
 from common.privacy.plan import PrivacyPlan, ReleaseShape
 from common.privacy.planner import epsilon_of, guarantee_of, make_plan
 from common.privacy.roster import Terms
-from common.privacy.words import chance_of_wrapping
+from tests.common.privacy.wrapping import chance_of_wrapping
 
 TERMS = Terms(clients=10, threshold=8, colluders=1)
 DELTA = 6040**-1.1

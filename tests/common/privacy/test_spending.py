@@ -92,22 +92,40 @@ def test_an_event_of_an_unknown_kind_is_an_error():
 
 
 WEAK, STRONG = Terms(10, 8, 1), Terms(10, 8, 3)
+FEWER = Terms(10, 7, 2)
 
 
 @pytest.mark.parametrize(
-    ("admitted", "mode", "terms"),
+    ("admitted", "mode", "colluders"),
     [
         ([], "local", None),
         ([admit()], "local", None),
-        ([admit(), admit("distributed", STRONG)], "distributed", STRONG),
-        ([admit("distributed", STRONG), admit("distributed", WEAK)], "distributed", WEAK),
-        ([admit("distributed", WEAK), admit("distributed", STRONG), admit()], "distributed", WEAK),
-        ([admit("distributed", WEAK), admit("none")], "none", WEAK),
+        ([admit(), admit("distributed", STRONG)], "distributed", 3),
+        ([admit("distributed", STRONG), admit("distributed", WEAK)], "distributed", 1),
+        ([admit("distributed", WEAK), admit("distributed", STRONG), admit()], "distributed", 1),
+        ([admit("distributed", WEAK), admit("none")], "none", 1),
     ],
 )
-def test_of_several_plans_the_weakest_mode_and_terms_count(admitted, mode, terms):
+def test_of_several_plans_the_weakest_mode_and_the_fewest_colluders_count(
+    admitted, mode, colluders
+):
     guarantee = spent(ledger(*admitted), 1e-5)
-    assert (guarantee.mode, guarantee.terms) == (mode, terms)
+    assert (guarantee.mode, guarantee.colluders) == (mode, colluders)
     assert ("colluding" in str(guarantee)) is (mode == "distributed")
     if mode == "distributed":
-        assert f"up to {terms.colluders} colluding" in str(guarantee)
+        assert f"up to {colluders} colluding" in str(guarantee)
+
+
+def test_how_many_are_in_every_sum_is_said_where_all_plans_agree():
+    guarantee = spent(ledger(admit("distributed", WEAK), admit(), admit("distributed", WEAK)), 1e-5)
+    assert guarantee.terms == WEAK
+    assert "up to 1 colluding client, at least 8 of 10 in every sum)" in str(guarantee)
+
+
+@pytest.mark.parametrize("other", [FEWER, STRONG, Terms(9, 8, 1)], ids=str)
+def test_how_many_are_in_every_sum_is_not_said_where_plans_differ(other):
+    """7 of 10 are in some sums: that 8 are in every one would not be true."""
+    guarantee = spent(ledger(admit("distributed", WEAK), admit("distributed", other)), 1e-5)
+    assert guarantee.terms is None
+    assert "(against the server and up to 1 colluding client)" in str(guarantee)
+    assert "in every sum" not in str(guarantee)

@@ -12,7 +12,8 @@ from common.privacy.samplers.base import LARGEST_SIGMA_GRID
 from common.privacy.samplers.exact import discrete_gaussian
 from common.privacy.samplers.shares import SMALLEST_SHARE_VARIANCE
 from common.privacy.stream import NoiseSource
-from common.privacy.words import SPARE_POPULATION, chance_of_wrapping, shorter, size
+from common.privacy.words import shorter, size
+from tests.common.privacy.wrapping import SPARE_POPULATION, chance_of_wrapping
 
 
 @st.composite
