@@ -10,12 +10,11 @@ from pydantic import Field, StringConstraints, model_validator
 from common.config import Settings
 from common.privacy.plan import Mode, Unit
 from common.privacy.roster import Terms
-from common.privacy.signing import PublicKey
+from common.privacy.signing import Hex32, PublicKey
 
 __all__ = ["Job", "JobId"]
 
 JobId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
-RosterDigest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Job(Settings):
@@ -55,7 +54,7 @@ class Job(Settings):
     prices a sampled sum as if nobody had been left out."""
     server: PublicKey | None = None
     """Public key of the server, which signs every task; None only in a job that nobody sends."""
-    roster: RosterDigest | None = None
+    roster: Hex32 | None = None
     """Digest of the roster whose clients sum securely; in mode `distributed` only, as are the
     next two."""
     threshold: int | None = Field(default=None, gt=0, le=1_000_000)

@@ -31,7 +31,7 @@ from common.errors import Code, LedgerError
 from common.files import write_atomic
 from common.privacy.heads import Receipt, SignedHead
 from common.privacy.ledger import PlainRow, read_text
-from common.privacy.signing import PublicKey, Signature, SigningKey, is_signed
+from common.privacy.signing import Hex32, PublicKey, Signature, SigningKey, is_signed
 
 __all__ = ["End", "Export", "Header", "read_export", "write_export"]
 
@@ -64,7 +64,7 @@ class End(Settings):
     """How many lines of receipts."""
     rows: int = Field(gt=0)
     """How many lines of rows."""
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    sha256: Hex32
     """Of all bytes of the file before this line."""
     signature: Signature
     """By the ledger's key, of everything above."""

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from common.config import Settings
 from common.errors import Code, LedgerError
-from common.privacy.signing import PublicKey, Signature, SigningKey, is_signed
+from common.privacy.signing import Hex32, PublicKey, Signature, SigningKey, is_signed
 
 __all__ = ["Receipt", "SignedHead"]
 
@@ -31,7 +31,7 @@ class SignedHead(Settings):
     """The client's name."""
     seq: int = Field(ge=0, lt=1 << 63)
     """Number of the row."""
-    hash: str = Field(pattern=r"^[0-9a-f]{64}$")
+    hash: Hex32
     """Hash of the row."""
     key: PublicKey
     """Public ledger key."""

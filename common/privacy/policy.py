@@ -6,21 +6,21 @@ computed. A server can ask for less, never for more.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self, TypeAlias
+from typing import Literal, Self, TypeAlias
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
 from common.config import Settings
 from common.errors import PlanError, PolicyError
 from common.privacy.filters import Cap, Filter, make_filter
 from common.privacy.plan import Mode, Unit
 from common.privacy.roster import ClientName, Roster
-from common.privacy.signing import PublicKey
+from common.privacy.signing import Hex32, PublicKey
 
 __all__ = ["Period", "Policy", "Serving", "Sha256"]
 
 Serving: TypeAlias = Literal["joint", "shop"]
-Sha256: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Sha256: TypeAlias = Hex32
 """A SHA-256 in hexadecimal."""
 
 

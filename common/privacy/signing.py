@@ -21,9 +21,19 @@ from pydantic import StringConstraints
 from common.errors import Code, ConfigError
 from common.files import write_atomic
 
-__all__ = ["PublicKey", "Signature", "SigningKey", "canonical", "is_signed", "is_signed_text"]
+__all__ = [
+    "Hex32",
+    "PublicKey",
+    "Signature",
+    "SigningKey",
+    "canonical",
+    "is_signed",
+    "is_signed_text",
+]
 
-PublicKey: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Hex32: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+"""32 bytes in hexadecimal: a key, a secret, or a SHA-256."""
+PublicKey: TypeAlias = Hex32
 """An Ed25519 public key in hexadecimal."""
 Signature: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{128}$")]
 """An Ed25519 signature in hexadecimal."""

@@ -19,7 +19,7 @@ from pydantic import Field, StringConstraints
 
 from common.config import Settings
 from common.privacy.roster import ClientName
-from common.privacy.signing import Signature
+from common.privacy.signing import Hex32, Signature
 
 __all__ = [
     "STAGES",
@@ -41,9 +41,9 @@ STAGES: Final[tuple[Stage, ...]] = ("keys", "shares", "masked", "survivors", "re
 
 _MOST_CLIENTS: Final = 10_000
 
-Curve: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Curve: TypeAlias = Hex32
 """An X25519 public key in hexadecimal."""
-Digest: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Digest: TypeAlias = Hex32
 Share: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{66}$")]
 """One point of a Shamir polynomial, 33 bytes big-endian in hexadecimal."""
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from typing import TypeAlias
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from common.config import Settings
 from common.privacy.roster import ClientName
+from common.privacy.signing import Hex32
 from common.secure_sum import masks
 from common.secure_sum.masks import Words
 from common.secure_sum.messages import KeyList, KeyOffer, Share
 
 __all__ = ["Agreed", "Context", "Dealt", "Masking", "Offered", "Secret"]
 
-Context: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Context: TypeAlias = Hex32
 """Hash of job, step, session and inputs."""
-Secret: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Secret: TypeAlias = Hex32
 """A key or a seed, 32 bytes in hexadecimal; no text form of a state shows it."""
 
 

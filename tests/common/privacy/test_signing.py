@@ -26,6 +26,15 @@ from common.privacy.signing import (
 
 KEY = SigningKey(ed25519.Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
 VALUES = {"seq": 3, "hash": "ab" * 32, "client": "Köln"}
+ROOT = Path(__file__).parents[3]
+
+
+def test_thirty_two_bytes_in_hexadecimal_are_described_once() -> None:
+    sources = [
+        path for part in ("common", "client", "server") for path in (ROOT / part).rglob("*.py")
+    ]
+    having = {path.name for path in sources if "[0-9a-f]{64}$" in path.read_text()}
+    assert having == {"signing.py"}
 
 
 @settings(max_examples=50, deadline=None)
