@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from hypothesis import given, settings
@@ -165,3 +166,24 @@ def test_derived_secrets_differ_by_purpose_and_by_key_and_are_not_the_key() -> N
     assert len(secrets) == 4
     assert KEY.derive("a") == KEY.derive("a")
     assert len(KEY.derive("a")) == 32
+
+
+@given(message=st.binary(max_size=300), flip=st.integers(0, 511))
+def test_both_libraries_judge_a_signature_alike(message: bytes, flip: int) -> None:
+    """Signatures are made by one and checked by the other."""
+    key = ed25519.Ed25519PrivateKey.from_private_bytes(b"\x07" * 32)
+    public = key.public_key()
+    good = key.sign(message)
+    bad = bytearray(good)
+    bad[flip // 8] ^= 1 << flip % 8
+    assert is_signed_text(public.public_bytes_raw().hex(), good.hex(), message)
+    assert not is_signed_text(public.public_bytes_raw().hex(), bad.hex(), message)
+    public.verify(good, message)
+    with pytest.raises(InvalidSignature):
+        public.verify(bytes(bad), message)
+
+
+@pytest.mark.parametrize("point", ["00" * 32, "01" + "00" * 31], ids=["zero", "one"])
+def test_a_key_of_low_order_signs_nothing(point: str) -> None:
+    """Under such a key one signature would fit many texts."""
+    assert not is_signed_text(point, point + "00" * 32, b"anything")
