@@ -62,7 +62,7 @@ def test_what_no_accountant_can_count_is_a_code_and_costs_nothing(
     asked = shop.variant(**fields)
     if accountant_fails:  # as dp-accounting does: no error of ours
         schedule_module._cached.cache_clear()
-        monkeypatch.setattr("common.privacy.planner._search", failing(ValueError("nan")))
+        monkeypatch.setattr("common.privacy.planner.least_noise", failing(ValueError("nan")))
     reply = asked.ask(Task(asked.job, 0, {}))
     assert reply == Reply(reply.code)
     assert reply.code in set(Code)
