@@ -4,7 +4,8 @@ Round 0 releases popularity. Every other round has noisy steps:
 1. the shoppers of the step refresh their own vectors, u = the ridge solution of implicit ALS
    over their own events (`common.models.fold_in`); u never leaves;
 2. one sample is one user: loss ½ Σ_own w (1 − s)² + ½ α Σ_negatives s², its gradient by the
-   item table at fixed u, clipped by Opacus (`common.solvers.dpsgd_opacus`);
+   item table at fixed u (`common.solvers.dpsgd_gradients`), clipped by Opacus
+   (`common.solvers.dpsgd_opacus`);
 3. a mechanism sums the clipped gradients and adds noise; Opacus' optimiser steps on the total.
 Where a client adds all of its own noise it takes `local_steps` of them by itself, and the server
 averages the clients' tables by declared population (FedAvg). Where the noise is added to the
@@ -25,16 +26,16 @@ from typing import Final, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from common.arrays import Floats, Histories, Ints, State
+from common.arrays import Floats, Ints, State
 from common.config import Settings
 from common.errors import Code, PlanError
-from common.models.fold_in import FoldIn, fold_in_users
+from common.models.fold_in import FoldIn
 from common.models.mf import MatrixFactorisation
-from common.models.ridge import Spectrum
 from common.privacy.contributions import Contributions, RankOne
 from common.privacy.plan import ReleaseShape, Sampler
 from common.solvers.base import ArraySpec, ClientData, NoisyTotal, PublicFacts, Step
-from common.solvers.dpsgd_opacus import MOMENTS, Descent, GradientClipper, SquareLoss
+from common.solvers.dpsgd_gradients import UserGradients
+from common.solvers.dpsgd_opacus import MOMENTS, Descent
 from common.solvers.popularity import popularity_contribution, popularity_from
 
 __all__ = ["DpSgd", "DpSgdSettings"]
@@ -245,14 +246,15 @@ class DpSgd:
         column = state[POPULARITY] / np.sqrt(np.mean(np.square(state[POPULARITY])))
         return np.column_stack([column, state[TABLE] * self._scale(state)[:, None]])
 
-    def _gradients(self, step: int, state: State) -> _Gradients:
-        return _Gradients(
-            self.settings,
+    def _gradients(self, step: int, state: State) -> UserGradients:
+        return UserGradients(
             self.fold_in,
             state[TABLE],
             self._embeddings(state),
             self._scale(state),
             self._negatives(step, state),
+            clip_norm=self.settings.clip_norm,
+            negative_weight=self.settings.negative_weight,
         )
 
     def _negatives(self, step: int, state: State) -> Ints:
@@ -292,53 +294,3 @@ def _check_central(settings: DpSgdSettings) -> None:
 def _local_step(state: State) -> int:
     """Local steps that were taken since the server sent the state."""
     return round(float(state[LOCAL_STEP][0])) if LOCAL_STEP in state else 0
-
-
-class _Gradients:
-    """Gradients of a step, each made of one user's events alone.
-
-    Guarantee:
-        A user's gradient is the same to the last bit whoever else takes part: every
-        operation has the shape of that user. One that fails is nothing, for that user only.
-    """
-
-    def __init__(
-        self,
-        settings: DpSgdSettings,
-        fold_in: FoldIn,
-        table: Floats,
-        embeddings: Floats,
-        scale: Floats,
-        negatives: Ints,
-    ) -> None:
-        self._settings = settings
-        self._fold_in = fold_in
-        self._table = table
-        self._embeddings = embeddings
-        self._spectrum = Spectrum.of(embeddings)
-        self._scale = scale
-        self._negatives = negatives
-        self._ones = np.ones(len(embeddings))
-        self._clipper = GradientClipper(table, settings.clip_norm)
-
-    def of(self, histories: Histories, user: Ints) -> RankOne | None:
-        """The clipped gradient of one user, `user` `[1]`."""
-        try:
-            own = histories.take(user)
-            vector = fold_in_users(
-                own, self._embeddings, self._ones, self._fold_in, spectrum=self._spectrum
-            )
-            loss = self._loss(own, vector)
-            return self._clipper.gradients(user, np.ascontiguousarray(vector[:, 1:]), loss)
-        except Exception:  # noqa: BLE001 - whatever one user's events do, nobody else may notice
-            self._clipper = GradientClipper(self._table, self._settings.clip_norm)
-            return None
-
-    def _loss(self, own: Histories, vector: Floats) -> SquareLoss:
-        weight = np.zeros((1, len(self._ones)))
-        target = np.zeros_like(weight)
-        weight[0, self._negatives] = self._settings.negative_weight
-        weight[0, own.items] = own.weights
-        target[0, own.items] = 1.0
-        offset = vector[0, 0] * self._embeddings[None, :, 0]
-        return SquareLoss(weight, target, offset, self._scale)
