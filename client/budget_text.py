@@ -116,6 +116,7 @@ def _about_clients(found: WhatIf) -> Iterator[str]:
             f"It holds against the server and up to c = {terms.colluders} colluding clients, where "
             f"at least t = {terms.threshold} of n = {clients} are in every sum."
         )
+        yield _beyond(terms)
     if found.shops > 1:
         moved = "the sensitivity of one sum" if terms is not None else "the releases"
         value, how = found.for_shops
@@ -125,6 +126,21 @@ def _about_clients(found: WhatIf) -> Iterator[str]:
         )
     if clients > 1:
         yield _about_noise(clients, terms)
+
+
+def _beyond(terms: Terms) -> str:
+    """What more colluders than planned for would see."""
+    most = terms.most_before_masks_fall
+    more = (
+        f"With more than c = {most} of them"
+        if most == terms.colluders
+        else "With c' > c of them t - c' shares of noise are left; with more than "
+        f"2t - n - 1 = {most}"
+    )
+    return (
+        f"{more} the masks of the other clients fall. Who was restored from a backup counts among "
+        "those until it has a new roster key."
+    )
 
 
 def _about_noise(clients: int, terms: Terms | None) -> str:

@@ -16,6 +16,7 @@ from pydantic import Field
 from common.config import Settings
 from common.errors import Code, ConfigError, PlanError
 from common.job import Job
+from common.privacy.accounting import ACCOUNTANT, NEIGHBOURING
 from common.privacy.accounting import epsilon as pld_epsilon
 from common.privacy.events import Event, event_of, snap
 from common.privacy.filters import Cap, Filter, best_order, make_filter, total_cost
@@ -160,6 +161,33 @@ class WhatIf:
         """Of the main release."""
         return main_release(self.plan.releases).noise_multiplier
 
+    def to_json(self) -> dict[str, Any]:
+        """What `hushrec plan` says, as JSON."""
+        terms = self.job.terms
+        several, how = self.for_shops
+        return {
+            "solver": self.job.solver,
+            "settings": self.job.settings,
+            "items": self.job.n_items,
+            "population": self.job.population,
+            "clients": self.job.clients,
+            "unit": self.plan.unit,
+            "neighbouring": NEIGHBOURING,
+            "mode": self.plan.mode,
+            "delta": self.plan.delta,
+            "noise_multiplier": self.noise_multiplier,
+            "epsilon": self.epsilon,
+            "epsilon_by_accountant": {ACCOUNTANT: self.pld, self.filter.name: self.by_filter},
+            "against": None if terms is None else _against(terms),
+            "shops": self.shops,
+            "epsilon_of_shops": several if math.isfinite(several) else None,
+            "epsilon_of_shops_by": how,
+            "noise_in_total": total_noise(self.job.clients, terms),
+            "noise_in_total_local": total_noise(self.job.clients, None),
+            "rounds": len(self.plan.releases),
+            "releases": [release.model_dump(mode="json") for release in self.plan.releases],
+        }
+
 
 def total_noise(clients: int, terms: Terms | None) -> float:
     """Noise in a total of `clients` equal clients, in units of what one party would add.
@@ -244,6 +272,11 @@ def _scaled(releases: Sequence[Release], multiplier: float) -> list[Release]:
             changes = {"noise_multiplier": shorter(wanted), "shares": shares}
         scaled.append(one.model_copy(update=changes))
     return scaled
+
+
+def _against(terms: Terms) -> dict[str, int]:
+    """Terms, and how many colluders they bear before masks fall."""
+    return {**vars(terms), "most_before_masks_fall": terms.most_before_masks_fall}
 
 
 def _relative(release: Release) -> float:

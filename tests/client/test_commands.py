@@ -223,7 +223,9 @@ def test_a_plan_of_secure_sums_says_against_whom_and_who_gains() -> None:
     secure = ("--mode", "distributed", "--clients", 10, "--threshold", 8, "--colluders", 1)
     found = result_of("plan", *facts, *secure, "--shops", 3)
     assert found["mode"] == "distributed"
-    assert found["against"] == {"clients": 10, "threshold": 8, "colluders": 1}
+    assert found["against"] == {
+        "clients": 10, "threshold": 8, "colluders": 1, "most_before_masks_fall": 5
+    }  # fmt: skip
     assert found["shops"] == 3
     assert found["epsilon_of_shops"] > 3 * found["epsilon"] * 0.99
     assert found["noise_in_total"] == pytest.approx((10 / 7) ** 0.5)
@@ -232,10 +234,14 @@ def test_a_plan_of_secure_sums_says_against_whom_and_who_gains() -> None:
     for part in (
         "against the server and up to c = 1 colluding clients", "at least t = 8 of n = 10",
         "user of m = 3 clients", "m times the sensitivity of one sum", "1.2 times", "3.16 times",
-        "√h = 2.65",
+        "√h = 2.65", "t - c' shares of noise are left", "more than 2t - n - 1 = 5 the masks",
+        "restored from a backup",
     ):  # fmt: skip
         assert part in text, part
+    tight = run("plan", *facts, "--mode", "distributed", "--clients", 2).stdout
+    assert "With more than c = 1 of them the masks" in " ".join(tight.split())
     local = " ".join(run("plan", *facts, "--clients", 10, "--shops", 3).stdout.split())
+    assert "masks" not in local
     assert "m times the releases" in local
     assert "colluding" not in local
     assert result_of("plan", *facts)["against"] is None
@@ -257,7 +263,9 @@ def test_plan_and_budget_know_a_client_that_sums_securely(shop: Any, tmp_path: P
     shop.allow(modes=["distributed", "local"], roster=roster, colluders=2, max_shops_per_shopper=3)
     asked = ("plan", "--client", shop.folder, "--epsilon", 1, "--delta", 1e-4)
     found = result_of(*asked, "--rounds", 2, "--dim", 4)
-    assert found["against"] == {"clients": 5, "threshold": 4, "colluders": 2}
+    assert found["against"] == {
+        "clients": 5, "threshold": 4, "colluders": 2, "most_before_masks_fall": 2
+    }  # fmt: skip
     assert found["population"] == 5 * shop.store.settings.population
     assert found["shops"] == 3
     local = result_of(*asked, "--mode", "local")
