@@ -159,7 +159,8 @@ class Deployment:
             interceptors=[RuntimeVersionHttpInterceptor(component_name="flwr CLI")],
         )
 
-    def spawn(self, name: str, command: list[Any]) -> None:
+    def spawn(self, name: str, command: list[Any], **variables: str) -> None:
+        """Start a process in a session of its own; `variables` join its environment."""
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 list(map(str, command)),
@@ -167,7 +168,7 @@ class Deployment:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=self.folder,
-                env=environment(self.folder / name, node=name),
+                env={**environment(self.folder / name, node=name), **variables},
                 start_new_session=True,
             )
 
