@@ -5,54 +5,26 @@ Built from the policy and the ledger alone; what attacks showed is added where i
 
 from __future__ import annotations
 
-import math
-from collections import Counter
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pydantic import Field
-from scipy.special import ndtr
 
 from common.audit.ledgers import LedgerAudit
-from common.config import Settings
-from common.errors import PlanError
-from common.privacy.accounting import ACCOUNTANT, NEIGHBOURING, epsilon
-from common.privacy.events import (
-    DistributedDiscreteGaussianEvent,
-    Event,
-    NoisySumEvent,
-    event_of,
+from common.audit.statement_figures import (
+    Line,
+    cap_line,
+    line_of,
+    lines_of_plans,
+    right_guesses,
 )
-from common.privacy.gdp import gaussian_mu
-from common.privacy.guarantees import shops_epsilon
-from common.privacy.plan import Mode, PrivacyPlan, Unit
+from common.config import Settings
+from common.privacy.accounting import NEIGHBOURING
+from common.privacy.plan import Mode, Unit
 from common.privacy.policy import Policy, Serving
 from common.privacy.roster import Terms
 
 __all__ = ["Bound", "Line", "Statement", "make_statement"]
-
-_MOST_PLANS: Final = 3
-"""Lines for plans: a page is a page."""
-
-
-class Line(Settings):
-    """One line of the table of figures."""
-
-    what: str
-    """What was, or may be, released."""
-    epsilon: float | None
-    """ε for a shopper of this client alone; None if none is finite."""
-    delta: float
-    """δ of it."""
-    shops_epsilon: float | None = None
-    """ε for a shopper of as many clients as the policy declares; None if none is finite, or
-    none follows from what is known."""
-    shops_delta: float
-    """δ of that."""
-    how: str
-    """Accountant or filter."""
-    shops_how: str = ACCOUNTANT
-    """Accountant of the ε of several clients."""
 
 
 class Bound(Settings):
@@ -151,32 +123,10 @@ def make_statement(
         bounds: what attacks showed.
         broken: findings about this client from other parts of an audit.
     """
-    shops, delta = policy.max_shops_per_shopper, policy.lifetime.delta
     return Statement(
         client=audit.client,
         dataset_id=audit.dataset_id,
         population=population,
-        unit=policy.unit,
-        modes=policy.modes,
-        roster=len(policy.roster),
-        colluders=policy.colluders,
-        sums=_terms(audit),
-        shops=shops,
-        delta=delta,
-        plans=tuple(_plans(audit, shops)),
-        together=_line("Everything reserved so far", audit.events, delta, shops)
-        if audit.events
-        else None,
-        guess=_guess(audit.events, delta),
-        lifetime=_cap("All releases ever", policy.lifetime.epsilon, policy, shops),
-        periods=tuple(
-            _cap(f"Any {period.days} days", period.epsilon, policy, shops)
-            for period in policy.periods
-        ),
-        filter=policy.filter().name,
-        serving=policy.serving,
-        servers=policy.servers,
-        promised=audit.promised,
         findings=len(audit.findings) + broken,
         bounds=tuple(bounds),
         rows=audit.rows,
@@ -184,87 +134,41 @@ def make_statement(
         key=key,
         receipts=receipts,
         date=date,
+        **_allowed(policy),
+        **_released(audit, policy),
     )
 
 
-def _plans(audit: LedgerAudit, shops: int) -> list[Line]:
-    """A line for each kind of plan, the most frequent first; of many, the rest has one."""
-    kinds = Counter(job.plan for job in audit.jobs).most_common()
-    if len(kinds) <= _MOST_PLANS:
-        return [_plan(plan, times, shops) for plan, times in kinds]
-    lines = [_plan(plan, times, shops) for plan, times in kinds[: _MOST_PLANS - 1]]
-    rest = [(_plan(plan, times, shops), times) for plan, times in kinds[_MOST_PLANS - 1 :]]
-    dearest = max((line for line, _ in rest), key=lambda line: line.epsilon or math.inf)
-    what = f"{sum(times for _, times in rest)} plans of other kinds, each at most"
-    return [*lines, dearest.model_copy(update={"what": what})]
+def _allowed(policy: Policy) -> Mapping[str, Any]:
+    """What the owner allows."""
+    shops = policy.max_shops_per_shopper
+    return {
+        "unit": policy.unit,
+        "modes": policy.modes,
+        "roster": len(policy.roster),
+        "colluders": policy.colluders,
+        "shops": shops,
+        "delta": policy.lifetime.delta,
+        "lifetime": cap_line("All releases ever", policy.lifetime.epsilon, policy, shops),
+        "periods": tuple(
+            cap_line(f"Any {period.days} days", period.epsilon, policy, shops)
+            for period in policy.periods
+        ),
+        "filter": policy.filter().name,
+        "serving": policy.serving,
+        "servers": policy.servers,
+    }
 
 
-def _plan(plan: PrivacyPlan, times: int, shops: int) -> Line:
-    solver = plan.releases[0].step.partition(".")[0]
-    which = "One plan" if times == 1 else f"Each of {times} plans"
-    what = f"{which} of solver {solver}, {len(plan.releases)} releases"
-    return _line(what, [event_of(release) for release in plan.releases], plan.delta, shops)
-
-
-def _line(what: str, events: Sequence[Event], delta: float, shops: int) -> Line:
-    """ε by PLD; for m clients, of m times the events, or of m times their sensitivity.
-
-    Where the samplers' distance to a Gaussian would take too much of δ, by concentrated DP, else
-    by basic composition; nothing composes where all m clients are in one sum.
-    """
-    one = _finite(epsilon(events, delta) if delta else math.inf)
-    several, several_delta, how = one, delta, ACCOUNTANT
-    if one is not None and shops > 1:
-        found, how = shops_epsilon(events, shops, delta)
-        several = _finite(found)
-        together = any(isinstance(event, DistributedDiscreteGaussianEvent) for event in events)
-        if several is None and not together:
-            several, several_delta = shops * one, shops * delta
-    return Line(
-        what=what,
-        epsilon=one,
-        delta=delta,
-        shops_epsilon=several,
-        shops_delta=several_delta,
-        how=ACCOUNTANT,
-        shops_how=how,
-    )
-
-
-def _cap(what: str, cap: float, policy: Policy, shops: int) -> Line:
-    """A cap; m of them by basic composition, which needs to know nothing about the releases.
-
-    It does need m releases: a cap on a sum of all m clients says nothing of who is in it m
-    times.
-    """
-    delta = policy.lifetime.delta
-    together = shops > 1 and "distributed" in policy.modes
-    return Line(
-        what=what,
-        epsilon=cap,
-        delta=delta,
-        shops_epsilon=None if together else shops * cap,
-        shops_delta=shops * delta,
-        how=policy.filter().name,
-    )
-
-
-def _terms(audit: LedgerAudit) -> tuple[Terms, ...]:
-    found = (job.plan.terms for job in audit.jobs)
-    return tuple(dict.fromkeys(terms for terms in found if terms is not None))
-
-
-def _guess(events: Sequence[Event], delta: float) -> tuple[float, float | None] | None:
-    found = _finite(epsilon(events, delta)) if events else None
-    if found is None:
-        return None
-    plain = all(isinstance(e, NoisySumEvent) and e.sampling_rate == 1 for e in events)
-    try:
-        gaussian = float(ndtr(gaussian_mu(found, delta) / 2)) if plain else None
-    except PlanError:  # beyond what makes sense
-        gaussian = None
-    return min((1 + delta * math.exp(-found)) / (1 + math.exp(-found)), 1.0), gaussian
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _released(audit: LedgerAudit, policy: Policy) -> Mapping[str, Any]:
+    """What was admitted and reserved, and what it comes to."""
+    shops, delta, events = policy.max_shops_per_shopper, policy.lifetime.delta, audit.events
+    terms = [job.plan.terms for job in audit.jobs]
+    whole = line_of("Everything reserved so far", events, delta, shops) if events else None
+    return {
+        "sums": tuple(dict.fromkeys(one for one in terms if one is not None)),
+        "plans": tuple(lines_of_plans(audit, shops)),
+        "together": whole,
+        "guess": right_guesses(events, delta),
+        "promised": audit.promised,
+    }

@@ -29,9 +29,9 @@ _MODES: Final[dict[Mode, str]] = {
     "its own users’ events, and with its own computers.",
     "distributed": "Mode distributed: this client adds a share of the noise and masks what it "
     "sends, so that the server learns totals alone. That holds against the server and up to c "
-    "clients together, with t clients or more in each total ({terms}). It rests on keys that the "
-    "clients exchanged without the server, on t − c honest clients in each total that add their "
-    "shares, as this one does, and on X25519, Ed25519 and AES.",
+    "clients together, with t or more in each total ({terms}). It rests on keys exchanged without "
+    "the server, on t − c honest clients in each total that add their shares, as this one does, "
+    "and on X25519, Ed25519 and AES.",
     "none": "Mode none is allowed by the policy: exact sums may leave without noise, past every "
     "limit below, and whoever sees them is trusted with everything that they tell.",
 }
@@ -132,7 +132,11 @@ def _terms(one: Statement) -> str:
     """Terms of the sums that were made; before the first, what the policy asks for."""
     if not one.sums:
         return f"n = {one.roster} on the roster, c = {one.colluders} or more, 2t > n + c"
-    said = (f"n = {t.clients}, t = {t.threshold}, c = {t.colluders}" for t in one.sums)
+    said = (
+        f"n = {t.clients}, t = {t.threshold}, c = {t.colluders}, masks fall above 2t − n − 1 = "
+        f"{t.most_before_masks_fall}"
+        for t in one.sums
+    )
     return "; or ".join(said)
 
 

@@ -237,7 +237,8 @@ def test_the_page_says_against_whom_secure_sums_hold_and_what_they_rest_on() -> 
     words = text_of(render_statements([statement(audit(2.0, terms=TERMS), rules)]))
     for part in (
         "Mode distributed", "the server learns totals alone",
-        "against the server and up to c clients together", "n = 10, t = 8, c = 1",
+        "against the server and up to c clients together",
+        "n = 10, t = 8, c = 1, masks fall above 2t − n − 1 = 5",
         "exchanged without the server", "t − c honest clients in each total",
         "X25519, Ed25519 and AES", "over c clients are in league with the server",
         "m times the sensitivity", "mode distributed",
