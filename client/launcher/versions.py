@@ -1,22 +1,14 @@
-"""The one Flower that the launcher was written for, looked at before anything of it is used.
-
-The launcher lives on parts of Flower that are internal to it. With another version, or
-without one of these names, it does not start.
-"""
+"""What the launcher uses of Flower that is internal to it, held to the version that was tested."""
 
 from __future__ import annotations
 
-import inspect
-from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
-from common.errors import Code, RunError
+from common import flower
+from common.flower import Used
 
-__all__ = ["FLOWER", "USED", "check_flower"]
+__all__ = ["USED", "check_flower"]
 
-FLOWER: Final = "1.41.0"
-"""The version that was read and tested; `pyproject.toml` pins the same."""
 _CONNECTION: Final = (
     "server_address",
     "insecure",
@@ -26,7 +18,7 @@ _CONNECTION: Final = (
     "max_wait_time",
 )
 _INFLATE: Final = ("object_id", "object_contents", "keep_object_contents", "objects")
-USED: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
+USED: Final[tuple[Used, ...]] = (
     ("flwr.app", "Context", ("run_id", "node_id", "node_config", "state", "run_config")),
     ("flwr.common.serde", "message_from_proto", ("message_proto",)),
     ("flwr.common.serde", "message_to_proto", ("message",)),
@@ -54,30 +46,4 @@ def check_flower() -> None:
     Raises:
         RunError: `flower-version`, it is another version or lacks a name.
     """
-    try:
-        found = version("flwr")
-    except PackageNotFoundError:
-        found = "none"
-    if found != FLOWER:
-        raise _unfit(f"Flower {found} is installed, the launcher was written for {FLOWER}.")
-    for module, name, parameters in USED:
-        _check_name(module, name, parameters)
-
-
-def _check_name(module: str, name: str, parameters: tuple[str, ...]) -> None:
-    try:
-        found = getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise _unfit(f"Flower has no {module}.{name}: {error}.") from None
-    has = tuple(inspect.signature(found).parameters) if parameters else ()
-    if has[: len(parameters)] != parameters:
-        raise _unfit(f"{module}.{name} takes {has}, not {parameters}.")
-
-
-def _unfit(what: str) -> RunError:
-    return RunError(
-        Code.FLOWER_VERSION,
-        what,
-        where="launcher",
-        remedy="Install HushRec anew with its constraints.txt; never upgrade Flower alone.",
-    )
+    flower.check_flower("launcher", USED)

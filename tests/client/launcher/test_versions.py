@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from client.launcher import versions
+from common import flower
 from common.errors import Code, RunError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -24,12 +25,12 @@ def test_the_installed_flower_is_the_one_that_was_tested() -> None:
 def test_the_project_pins_the_same_version() -> None:
     pinned = re.search(r'"flwr\[simulation\]==([\d.]+)"', (ROOT / "pyproject.toml").read_text())
     assert pinned is not None
-    assert pinned[1] == versions.FLOWER
+    assert pinned[1] == flower.FLOWER
 
 
 @pytest.mark.parametrize("version", ["1.40.0", "1.41.1", "1.42.0"])
 def test_another_version_is_refused(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
-    monkeypatch.setattr(versions, "version", lambda _: version)
+    monkeypatch.setattr(flower, "version", lambda _: version)
     with pytest.raises(RunError, match=version) as caught:
         versions.check_flower()
     assert caught.value.code is Code.FLOWER_VERSION
@@ -68,7 +69,7 @@ def test_every_internal_name_that_is_imported_is_looked_at() -> None:
 def test_the_launcher_ends_with_the_code_where_flower_is_another(tmp_path: Path) -> None:
     """As a process: nothing of Flower's is used before the check."""
     program = (
-        "import sys; from client.launcher import versions; versions.FLOWER = '0.0'; "
+        "import sys; from common import flower; flower.FLOWER = '0.0'; "
         "sys.argv = ['launcher', 'nowhere', '--superlink', '127.0.0.1:1']; "
         "import runpy; runpy.run_module('client.launcher', run_name='__main__')"
     )
