@@ -10,10 +10,6 @@ from decimal import ROUND_CEILING, Decimal
 from functools import lru_cache
 from typing import Any, Final
 
-from dp_accounting import dp_event
-from dp_accounting.pld import privacy_loss_distribution as pld
-from dp_accounting.rdp import rdp_privacy_accountant as rdp
-
 from common.privacy.events import (
     DistributedDiscreteGaussianEvent,
     Event,
@@ -170,7 +166,10 @@ def slack(event_distance: float, at_epsilon: float) -> float:
 
 def rdp_epsilon(events: Iterable[NoisySumEvent], delta: float) -> float:
     """ε by Rényi differential privacy, without the samplers' slack; for cross-checks."""
-    accountant = rdp.RdpAccountant()
+    from dp_accounting import dp_event  # heavy; most messages to a client need no accountant
+    from dp_accounting.rdp.rdp_privacy_accountant import RdpAccountant
+
+    accountant = RdpAccountant()
     for event in events:
         gaussian = dp_event.GaussianDpEvent(event.noise_multiplier)
         sampled = dp_event.PoissonSampledDpEvent(event.sampling_rate, gaussian)
@@ -216,6 +215,8 @@ def _compose(events: Sequence[NoisySumEvent]) -> Any:
 
 @lru_cache(maxsize=64)
 def _gaussian(sigma: float, rate: float) -> Any:
+    from dp_accounting.pld import privacy_loss_distribution as pld  # as above
+
     return pld.from_gaussian_mechanism(
         sigma,
         sampling_prob=rate,
