@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import math
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -18,9 +21,6 @@ def test_a_roster_is_in_order_of_name_whatever_order_it_comes_in() -> None:
     rosters = [Roster.of(dict(order)) for order in itertools.permutations(KEYS.items())]
     assert {roster.names for roster in rosters} == {("a", "b", "c")}
     assert len({roster.digest for roster in rosters}) == 1
-    assert [rosters[0].place(name) for name in "abc"] == [1, 2, 3]
-    with pytest.raises(ValueError, match="not in tuple"):
-        rosters[0].place("d")
 
 
 def test_the_digest_is_of_names_and_keys() -> None:
@@ -65,23 +65,28 @@ def test_safe_terms_bear_their_colluders_and_perhaps_more(n: int, t: int, c: int
     assert safe(terms) is (c < t <= n and c <= terms.most_before_masks_fall)
 
 
-@pytest.mark.parametrize(
-    ("n", "t", "c", "most"),
-    [(2, 2, 1, 1), (3, 3, 1, 2), (5, 4, 1, 2), (8, 7, 1, 5), (10, 8, 1, 5), (100, 80, 10, 59)],
-)
-def test_usual_terms_leave_room_for_restored_clients_from_three_on(
-    n: int, t: int, c: int, most: int
-) -> None:
-    """As decision 0034 says."""
-    terms = Terms.usual(n)
-    assert (terms.threshold, terms.colluders, terms.most_before_masks_fall) == (t, c, most)
+def test_usual_terms_are_those_of_the_decision() -> None:
+    """Each row: n, t, c, noise of a total, losses, colluders before masks fall, room beside c."""
+    page = (Path(__file__).parents[3] / "docs/decisions/0030-shared-noise.md").read_text()
+    rows = re.findall(r"^\| (\d.*) \|$", page, flags=re.MULTILINE)
+    assert len(rows) >= 5
+    for row in rows:
+        n, *said = row.split(" | ")
+        terms = Terms.usual(int(n))
+        terms.check()
+        noise = math.sqrt(terms.clients / terms.honest)
+        most, lost = terms.most_before_masks_fall, terms.clients - terms.threshold
+        figures = (terms.threshold, terms.colluders, f"{noise:.2f}", lost, most)
+        assert said == [str(one) for one in (*figures, most - terms.colluders)]
 
 
-def test_from_three_clients_on_usual_terms_bear_one_more_than_they_say() -> None:
-    room = [Terms.usual(n).most_before_masks_fall - Terms.usual(n).colluders for n in range(2, 999)]
-    assert room[0] == 0
-    assert min(room[1:]) == 1
-    assert min(room[4:]) == 2
+def test_usual_terms_leave_room_for_restored_clients_unless_there_is_one_list() -> None:
+    usual = [Terms.usual(n) for n in range(2, 999)]
+    room = {one.clients: one.most_before_masks_fall - one.colluders for one in usual}
+    several = {one.clients for one in usual if one.threshold < one.clients}
+    assert several == set(range(5, 999))
+    assert [n for n in several if room[n] < 2] == [5]
+    assert room[5] == 1
 
 
 @pytest.mark.parametrize(
