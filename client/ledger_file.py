@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
+from client.folder_lock import folder_lock
 from client.ledger_schema import found_in, lay_out, lay_out_derived, misfits, stale
 from common.errors import Code, LedgerError
 from common.privacy.ledger import RESTORE
@@ -74,10 +75,15 @@ def _begin(connection: sqlite3.Connection, path: Path) -> None:
         path.chmod(0o600)  # before there is anything in it; WAL files take it over
     except OSError as error:
         raise cannot_write(error.strerror or "no permission", path) from None
-    connection.execute("PRAGMA journal_mode = WAL")
-    with in_transaction(connection, path, "BEGIN IMMEDIATE"):
-        if not found_in(connection):  # else another process was faster
-            lay_out(connection)
+    with ExitStack() as stack:
+        try:  # where two change the journal mode together, SQLite says "locked" and waits for none
+            stack.enter_context(folder_lock(path.parent))
+        except OSError as error:
+            raise cannot_write(error.strerror or "no lock", path) from None
+        connection.execute("PRAGMA journal_mode = WAL")
+        with in_transaction(connection, path, "BEGIN IMMEDIATE"):
+            if not found_in(connection):  # else another process was faster
+                lay_out(connection)
 
 
 @contextmanager
