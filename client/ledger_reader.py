@@ -59,6 +59,11 @@ class LedgerReader:
         self._public = ""
 
     @property
+    def path(self) -> Path:
+        """The file, in the client's folder."""
+        return self._path
+
+    @property
     def head(self) -> str:
         """Hash of the last row."""
         return self.signed_head().hash
@@ -183,17 +188,29 @@ class LedgerReader:
         Raises:
             LedgerError: `ledger-broken`, a row that might say so cannot be read or was edited.
         """
-        job = self.job(key.job_id)
-        query = "SELECT seq, row FROM ledger WHERE kind = 'agree' AND seq > ? ORDER BY seq DESC"
+        query = "SELECT seq, row FROM ledger WHERE kind = 'agree' AND seq > ? ORDER BY seq"
         with guarded(self._path):
-            found = self._connection.execute(query, (-1 if job is None else job.seq,)).fetchall()
-        for row in (self._plain(*one) for one in found):
-            if not row.intact:
-                raise broken_file(f"row {row.seq} was edited", self._path)
-            named = [row.body.get(name) for name in ("job_id", "step", "session")]
-            if named == [key.job_id, key.step, key.session]:
-                return tuple(row.body["survivors"])
+            for one in self._connection.execute(query, (self._spent(key),)):
+                row = self._plain(*one)
+                if not row.intact:
+                    raise broken_file(f"row {row.seq} was edited", self._path)
+                named = [row.body.get(name) for name in ("job_id", "step", "session")]
+                if named == [key.job_id, key.step, key.session]:
+                    return tuple(row.body["survivors"])
         return None
+
+    def _spent(self, key: Key) -> int:
+        """The row in which a session's words were spent, else that of its job, else -1.
+
+        Nobody agrees before: from there on there are few rows, however long the ledger is.
+        """
+        query = "SELECT spend_seq FROM release WHERE job_id = ? AND step = ? AND session = ?"
+        with guarded(self._path):
+            found = self._connection.execute(query, (key.job_id, key.step, key.session)).fetchone()
+        if found is not None:
+            return int(found[0])
+        job = self.job(key.job_id)
+        return -1 if job is None else job.seq
 
     def transaction(self) -> AbstractContextManager[None]:
         """Look and write with nobody in between; durable when it ends, or leaves no trace.

@@ -197,17 +197,30 @@ class LedgerStore(LedgerReader):
                 ledger does not have that row: it was restored from a backup, or is a copy
                 of one that went on. A `halt` row is there, and nothing more is answered.
         """
-        head = receipt.head
+        self.check_head(receipt.head, "a server", receipt.server)
+        receipt.check()
+
+    def check_head(self, head: SignedHead, who: str, server: str = "") -> None:
+        """Hold a head that somebody has of this ledger to its rows.
+
+        Args:
+            head: what somebody has.
+            who: in words.
+            server: its public key; empty if it is none.
+
+        Raises:
+            LedgerError: `ledger-signature`, this ledger's key did not sign it;
+                `ledger-rolled-back`, as `check_receipt`.
+        """
         head.check(self.public_key)
         with self.transaction():
             row = self._row(head.seq)
             fits = row is not None and row.hash == head.hash
             if not fits and self.last("halt") is None:
-                body = {"seq": head.seq, "hash": head.hash, "server": receipt.server}
+                body = {"seq": head.seq, "hash": head.hash, "server": server}
                 self.append("halt", body)
         if not fits:
-            raise rolled_back(f"a server saw its row {head.seq}, which is not here", self._path)
-        receipt.check()
+            raise rolled_back(f"{who} saw its row {head.seq}, which is not here", self._path)
 
     def export(self, path: Path) -> SignedHead:
         """Write everything but the releases to `path`, to hand to somebody else.

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
+from client.guard.alone import alone
 from client.ledger_store import LedgerStore
+from client.sum_store import forget_job
 from common.errors import Code, LedgerError, PolicyError, PrivacyError
 from common.job import Job
 from common.privacy.accounting import ACCOUNTANT, NEIGHBOURING
-from common.privacy.guarantees import guarantees_for
+from common.privacy.guarantees import AgainstWhom, guarantees_for
 from common.privacy.ledger_index import AdmittedJob
+from common.privacy.plan import PrivacyPlan
 from common.schedule import Schedule
 
-__all__ = ["admit", "check_admitted", "check_halted", "close_job"]
+__all__ = ["admit", "another_job", "check_admitted", "check_halted", "close_job"]
 
 
 def admit(ledger: LedgerStore, schedule: Schedule, snapshot: str, *, shops: int = 1) -> None:
@@ -41,10 +45,16 @@ def admit(ledger: LedgerStore, schedule: Schedule, snapshot: str, *, shops: int 
         "snapshot": snapshot,
         "server": job.server,
     }
-    promised = guarantees_for(schedule.plan, shops)
+    promised = _promised(schedule.plan, shops)
     if promised:
         body["guarantees"] = [one.model_dump(mode="json") for one in promised]
     ledger.append("admit", body)
+
+
+@functools.lru_cache(maxsize=16)
+def _promised(plan: PrivacyPlan, shops: int) -> tuple[AgainstWhom, ...]:
+    """What is promised; a sum asks twice, for its keys and for its words, and PLD is slow."""
+    return tuple(guarantees_for(plan, shops))
 
 
 def check_admitted(ledger: LedgerStore, job: Job, snapshot: str) -> bool:
@@ -63,11 +73,22 @@ def check_admitted(ledger: LedgerStore, job: Job, snapshot: str) -> bool:
 def close_job(ledger: LedgerStore, job_id: str) -> None:
     """End a job, as its owner: it is answered no more, but for what was answered before.
 
-    What it had not reserved is no longer held for it; what it had stays spent.
+    What it had not reserved is no longer held for it; what it had stays spent. Its
+    secrets of secure sums are erased. Who calls is not `alone` with the ledger.
 
     Raises:
-        PolicyError: `job-closed`, the ledger has no such job that is open.
+        PolicyError: `job-closed`, the ledger has no such job that is open; secrets are
+            erased even so.
+        SumError: `sum-stage`, the job is closed, and its secrets are still there.
     """
+    try:
+        _close(ledger, job_id)
+    finally:
+        with alone(ledger.path):
+            forget_job(ledger.path.parent, job_id)
+
+
+def _close(ledger: LedgerStore, job_id: str) -> None:
     with ledger.transaction():
         admitted = ledger.job(job_id)
         if admitted is None or admitted.closed:
@@ -99,11 +120,7 @@ def check_halted(ledger: LedgerStore) -> None:
 
 def _check_same(admitted: AdmittedJob, fingerprint: str, snapshot: str) -> None:
     if admitted.fingerprint != fingerprint:
-        raise PrivacyError(
-            Code.REPLAY_CONFLICT,
-            "the job has this id but not the content that was admitted.",
-            remedy="A server must not change a job under way: start a new job.",
-        )
+        raise another_job("that was admitted")
     if admitted.closed:
         raise PolicyError(
             Code.JOB_CLOSED,
@@ -116,3 +133,12 @@ def _check_same(admitted: AdmittedJob, fingerprint: str, snapshot: str) -> None:
             "the event log changed since this job was admitted.",
             remedy="A job trains on one snapshot: put it back, or let a new job start.",
         )
+
+
+def another_job(content: str) -> PrivacyError:
+    """`replay-conflict`, about a job that has an id but not the content that it stood for."""
+    return PrivacyError(
+        Code.REPLAY_CONFLICT,
+        f"the job has this id but not the content {content}.",
+        remedy="A server must not change a job under way: start a new job.",
+    )

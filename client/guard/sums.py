@@ -15,19 +15,28 @@ from collections.abc import Callable
 from typing import Final, TypeAlias, TypeVar
 
 from flwr.app import RecordDict
+from pydantic import ValidationError
 
-from client.guard.admission import check_admitted
+from client.guard.admission import another_job, check_admitted
 from client.guard.alone import alone
 from client.guard.guard import Guard
 from client.guard.releasing import charge_of, key_of
 from client.guard.sum_rules import check_way, party_of
 from client.ledger_store import Key
 from client.roster_key import load_roster_key
-from client.sum_store import Kept, SumStore, out_of_order, session_is_over
+from client.sum_store import (
+    FARTHEST,
+    Begun,
+    Kept,
+    SumStore,
+    out_of_order,
+    session_is_far,
+    session_is_over,
+)
 from client.training import ComputeWords
 from common.artifacts import arrays_from_bytes, arrays_to_bytes
 from common.config import Settings
-from common.errors import Code, SumError
+from common.errors import Code, ProtocolError, SumError
 from common.privacy.heads import SignedHead
 from common.privacy.shared_noise import SharedSum, shared_mechanism_for
 from common.privacy.stream import NoiseSource
@@ -77,18 +86,22 @@ class SumGuard(Guard):
         with alone(self._store.ledger_path):
             with self.refusing(call):
                 states = SumStore.open(
-                    self._store.folder, survives_power_cut=not self._store.settings.simulated
+                    self._store.folder,
+                    survives_power_cut=not self._store.settings.simulated,
+                    now=None if self._clock is None else self._clock(),
                 )
             with states:
                 return self._stage(call, party, states, check)
 
     def _stage(self, call: SumCall, party: Party, states: SumStore, check: SumCheck) -> SumReply:
+        with self.refusing(call):
+            self._hold_to(states)
         if call.stage == "masked":
             return self._masked(call, party, states, check)
         with self.refusing(call):
             kept = self._kept(call, states)
             if kept is not None:
-                return SumReply.again(call.stage, kept.reply)
+                return _again(call, kept)
             if call.stage == "keys":
                 return self._keys(call, party, states)
             if call.stage == "shares":
@@ -104,7 +117,8 @@ class SumGuard(Guard):
         self._afford(key, call.request_hash, schedule, charge_of(mechanism))
         offer, offered = party.offer()
         kept = Kept(call.request_hash, offered.model_dump_json(), offer.model_dump_json())
-        states.begin(key, _pinned(call), kept)
+        begun = Begun(call.job.fingerprint, call.context)
+        states.begin(key, begun, kept, self._ledger.signed_head())
         return SumReply(OK, offer)
 
     def _shares(self, call: SumCall, party: Party, states: SumStore) -> SumReply:
@@ -118,7 +132,7 @@ class SumGuard(Guard):
             kept = self._kept(call, states)
             stored = self._find(key_of(call), call.request_hash)
             if kept is not None and stored is not None:
-                return _words(stored.payload, stored.head)
+                return _said_words(states, stored.payload, stored.head)
             schedule = self._allowed(call)
             if context_of(call.task, schedule.plan.releases[call.step]) != call.context:
                 raise out_of_order("inputs or grid are not those that the sum was begun for.")
@@ -127,14 +141,15 @@ class SumGuard(Guard):
             dealt = _state(states, key_of(call), "shares", Dealt)
             masking = party.open(offered, dealt, _body(call, ShareList))
             if kept is None:
-                states.keep(
-                    key_of(call), "masked", Kept(call.request_hash, masking.model_dump_json(), "")
-                )
-        return self._released_words(call, schedule, masking, compute)
+                kept = Kept(call.request_hash, masking.model_dump_json(), "")
+                states.keep(key_of(call), "masked", kept, self._ledger.signed_head())
+        payload, head = self._released_words(call, schedule, masking, compute)
+        with self.refusing(call, quote=False):
+            return _said_words(states, payload, head)
 
     def _released_words(
         self, call: SumCall, schedule: Schedule, masking: Masking, compute: ComputeWords
-    ) -> SumReply:
+    ) -> tuple[bytes, SignedHead]:
         def masked(mechanism: SharedSum) -> bytes:
             return arrays_to_bytes({_WORDS: masking.apply(compute(mechanism))})
 
@@ -144,7 +159,7 @@ class SumGuard(Guard):
             lambda noise: shared_mechanism_for(schedule.plan, call.step, noise),
             masked,
         )
-        return _words(payload, stored.head)
+        return payload, stored.head
 
     def _survivors(self, call: SumCall, party: Party, states: SumStore) -> SumReply:
         """Sign whose words are in the total, after the ledger says so."""
@@ -153,7 +168,6 @@ class SumGuard(Guard):
         kept, stored = states.find(key, "masked"), self._ledger.find(key)
         if kept is None or stored is None or stored.request_hash != kept.request:
             raise out_of_order("this client's own words are not in the sum.")
-        check_admitted(self._ledger, call.job, self._snapshot())
         agreement, agreed = party.agree(masking, survivors)
         self._agree(key, survivors.survivors)
         return self._said(call, states, agreed, agreement)
@@ -179,7 +193,6 @@ class SumGuard(Guard):
         agreed = _state(states, key, "survivors", Agreed)
         if self._ledger.agreed(key) != agreed.survivors:
             raise _another_list()
-        check_admitted(self._ledger, call.job, self._snapshot())
         reveal = party.reveal(masking, agreed, agreements)
         return self._said(call, states, None, reveal)
 
@@ -189,42 +202,59 @@ class SumGuard(Guard):
         """Keep state and answer; then it may be sent."""
         text = "" if state is None else state.model_dump_json()
         kept = Kept(call.request_hash, text, body.model_dump_json())
-        states.keep(key_of(call), call.stage, kept)
+        states.keep(key_of(call), call.stage, kept, self._ledger.signed_head())
         return SumReply(OK, body)
+
+    def _hold_to(self, states: SumStore) -> None:
+        """Hold the ledger to the newest head that something was said after.
+
+        The masks of words that have left are in the states. A ledger that was put back would
+        let the same masks hide other words, and the difference of the two is one client's.
+
+        Raises:
+            LedgerError: `ledger-rolled-back`; a `halt` row is there, and nothing is answered.
+        """
+        head = states.head()
+        if head is not None:
+            self._ledger.check_head(head, "this client, in a secure sum,")
 
     def _kept(self, call: SumCall, states: SumStore) -> Kept | None:
         """What this very request was answered; None if its stage has no answer yet.
 
         Raises:
-            SumError: `sum-session`, its session is over; `sum-stage`, it has not begun, was
-                begun for another job or other inputs, or the stage was answered for another
+            PrivacyError: `replay-conflict`, the job id was another job's in its first session;
+                `snapshot-changed`.
+            PolicyError: `job-closed`, and the stage has no answer yet.
+            SumError: `sum-session`, its session is over, or too far ahead; `sum-stage`, it has
+                not begun, was begun for other inputs, or the stage was answered for another
                 request (`sum-survivors`, where that would be a second list).
         """
         key = key_of(call)
+        if states.fingerprint(key.job_id) not in {None, call.job.fingerprint}:
+            raise another_job("that it had in its first sum")
         begun, released = states.newest(key.job_id, key.step), self._newest_released(key)
         newest = -1 if begun is None else begun[0]
         if max(newest, released) > key.session or (released == key.session > newest):
             raise session_is_over(key)
         if newest < key.session:
-            if call.stage == "keys":
-                return None
-            raise out_of_order("the session has not begun: its keys come first.")
-        if begun is not None and begun[1] != _pinned(call):
-            raise out_of_order("the session was begun for another job or other inputs.")
+            if call.stage != "keys":
+                raise out_of_order("the session has not begun: its keys come first.")
+            if key.session > max(newest, released) + FARTHEST:
+                raise session_is_far(key)
+            return None
+        if begun is not None and begun[1] != call.context:
+            raise out_of_order("the session was begun for other inputs.")
         kept = states.find(key, call.stage)
         if kept is not None and kept.request != call.request_hash:
             if call.stage == "survivors":
                 raise _another_list()
             raise out_of_order(f"stage `{call.stage}` was answered before, for another request.")
+        if kept is None:
+            check_admitted(self._ledger, call.job, self._snapshot())
         return kept
 
     def _newest_released(self, key: Key) -> int:
         return self._ledger.newest_session(key.job_id, key.step)
-
-
-def _pinned(call: SumCall) -> str:
-    """What does not change in a session: the job, and the hash of job, step and inputs."""
-    return f"{call.context} {call.job.fingerprint}"
 
 
 def _body(call: SumCall, kind: type[_Body]) -> _Body:
@@ -237,10 +267,22 @@ def _state(states: SumStore, key: Key, stage: Stage, kind: type[_State]) -> _Sta
     kept = states.find(key, stage)
     if kept is None or not kept.state:
         raise out_of_order(f"stage `{stage}` was not answered, or is over.")
-    return kind.model_validate_json(kept.state)
+    try:
+        return kind.model_validate_json(kept.state)
+    except ValidationError:  # its text would quote a secret
+        raise out_of_order(f"what was kept of stage `{stage}` is damaged.") from None
 
 
-def _words(payload: bytes, head: SignedHead) -> SumReply:
+def _again(call: SumCall, kept: Kept) -> SumReply:
+    try:
+        return SumReply.again(call.stage, kept.reply)
+    except ProtocolError:  # its text could quote a share
+        raise out_of_order(f"what stage `{call.stage}` was answered is damaged.") from None
+
+
+def _said_words(states: SumStore, payload: bytes, head: SignedHead) -> SumReply:
+    """The words, once it is on disk beside their masks that the ledger has charged for them."""
+    states.saw(head)
     return SumReply(OK, words=arrays_from_bytes(payload)[_WORDS], head=head)
 
 

@@ -17,7 +17,8 @@ close     job_id: the owner ended a job; what it had not reserved is no longer h
 agree     job_id, step, session, survivors (names, in order): whose words are in the total of a
           secure sum; written before the signature under the list leaves, one list for a session
 halt      seq, hash, server: somebody showed a later head of this ledger, or another one; a
-          ledger that was rolled back answers nothing more
+          ledger that was rolled back answers nothing more. `server` is empty if it was the
+          client itself, by what it said in secure sums
 """
 
 from __future__ import annotations

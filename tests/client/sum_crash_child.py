@@ -1,12 +1,15 @@
 """Run by `test_sum_crashes.py`: a client that kills itself in a stage of a secure sum.
 
-Usage: sum_crash_child.py RUN STAGE. One line of JSON for each point: whether the client died there,
-what it had sent, and what it answered afterwards to another request for the same stage and to the
-same one. Every point starts from a fresh copy of the client's folder.
+Usage: sum_crash_child.py RUN. One line of JSON for each point of each stage: whether the client
+died there, what it had sent, what is on its disk, and what it answered afterwards to another
+request for the same stage and to the same one. Every point starts from a fresh copy of the
+client's folder. Of points between two statements that leave the same on disk, the first is asked
+and the others name it.
 """
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 import os
@@ -22,6 +25,7 @@ from flwr.app import Context, RecordDict
 
 import client.app
 from client.guard import SumGuard
+from client.guard.releasing import key_of
 from client.ledger_store import LedgerStore
 from client.sum_store import SumStore
 from common.privacy.shared_noise import SharedSum
@@ -51,6 +55,8 @@ def points(stage: Stage) -> Iterator[tuple[str, Callable[[], None]]]:
         yield "after the words", dies_in(SharedSum, "words", after=True)
         yield "before commit", dies_in(LedgerStore, "commit_release")
         yield "after commit", dies_in(LedgerStore, "commit_release", after=True)
+        yield "before the mark", dies_in(SumStore, "saw")
+        yield "after the mark", dies_in(SumStore, "saw", after=True)
     if stage == "survivors":
         yield "before the row", dies_in(SumGuard, "_agree")
         yield "after the row", dies_in(SumGuard, "_agree", after=True)
@@ -102,17 +108,36 @@ def copy_of(shop: Any, name: str) -> Any:
     )
 
 
-def report(session: Session, stage: Stage, point: str, arm: Callable[[], None]) -> dict[str, Any]:
+def on_disk(shop: Any, session: Session) -> list[Any]:
+    """What a kill left, in the ledger and in the states, whatever secrets were drawn."""
+    with SumStore.open(shop.folder) as states:
+        key, head = key_of(session.task), states.head()
+        kept = [states.find(key, stage) for stage in STAGES]
+        found = [states.fingerprint(key.job_id), states.newest(key.job_id, key.step)]
+        found += [None if one is None else [one.request, one.state != ""] for one in kept]
+        return [*found, None if head is None else head.seq, *shop.kinds()]
+
+
+def report(
+    session: Session, stage: Stage, point: str, arm: Callable[[], None], seen: dict[str, str]
+) -> dict[str, Any]:
     shop = session.shops[ME]
     same, else_ = session.call(stage, session.body(ME, stage)), other(session, stage)
     copy, sent = copy_of(shop, "copy"), shop.folder.with_name("sent.json")
     died = in_child(copy, same, arm, sent)
     found = {
+        "stage": stage,
         "point": point,
         "died": died,
         "sent": json.loads(sent.read_text()) if sent.exists() else None,
         "after": copy.kinds(),
     }
+    left = json.dumps(on_disk(copy, session))
+    if died and point.startswith("before statement") and left in seen:
+        shutil.rmtree(copy.folder)
+        return {**found, "like": seen[left]}
+    if died:
+        seen.setdefault(left, point)
     second = copy_of(copy, "second")
     found["same, other"] = [asked(copy, one) for one in (same, else_, same)]
     found["other, same"] = [asked(second, one) for one in (else_, same, else_)]
@@ -124,15 +149,18 @@ def report(session: Session, stage: Stage, point: str, arm: Callable[[], None]) 
 
 
 def main() -> None:
-    run, stage = Path(sys.argv[1]), sys.argv[2]
+    run = Path(sys.argv[1])
     shops = {f"shop-{number + 1}": shop_of(run, number) for number in range(5)}
     session = Session(shops)
-    session.go(*STAGES[: STAGES.index(stage)])  # type: ignore[arg-type]
-    for point, arm in points(stage):  # type: ignore[arg-type]
-        found = report(session, stage, point, arm)  # type: ignore[arg-type]
-        sys.stdout.write(json.dumps(found) + "\n")
-        if not found["died"] and point.startswith("before statement"):
-            break
+    gc.freeze()  # else the first collection of every forked child copies all of its pages
+    for stage in STAGES:
+        seen: dict[str, str] = {}
+        for point, arm in points(stage):
+            found = report(session, stage, point, arm, seen)
+            sys.stdout.write(json.dumps(found) + "\n")
+            if not found["died"] and point.startswith("before statement"):
+                break
+        session.go(stage)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import resource
 import signal
 import sqlite3
 import stat
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 
+import client.ledger_reader
 from client.ledger_store import Key, LedgerStore
 from common.errors import Code, HushRecError, LedgerError, PrivacyError
 from common.privacy.heads import Receipt
@@ -350,3 +352,46 @@ def test_nobody_else_may_read_a_ledger(path: Path) -> None:
         files = list(path.parent.glob(f"{path.name}*"))
         assert len(files) > 1
         assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+
+
+def test_many_begin_one_ledger_at_once(tmp_path: Path) -> None:
+    """The journal's mode is changed by who begins, and SQLite lets nobody wait for that."""
+    for number in range(40):
+        path = tmp_path / str(number) / "ledger.sqlite"
+        path.parent.mkdir()
+        all_of_them = threading.Barrier(4)
+
+        def begin(_: int, path: Path = path, meet: threading.Barrier = all_of_them) -> str:
+            meet.wait(timeout=600)
+            with LedgerStore.open(path, CLIENT, DATASET, survives_power_cut=False) as ledger:
+                return ledger.head
+
+        with ThreadPoolExecutor(4) as pool:
+            assert len(set(pool.map(begin, range(4)))) == 1
+
+
+def test_what_was_agreed_is_found_among_few_rows_however_many_there_are(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each sum looks twice; a ledger of years has a row for each."""
+    read: list[str] = []
+    parse = client.ledger_reader.read_own_text
+
+    def reading(text: str) -> Any:
+        read.append(text)
+        return parse(text)
+
+    with opened(path) as ledger:
+        for step in range(60):
+            key = Key(KEY.job_id, step, 0)
+            spend(ledger, b"words", key=key)
+            named = {"job_id": key.job_id, "step": step, "session": 0}
+            ledger.append("agree", {**named, "survivors": [f"shop-{step}"]})
+        spend(ledger, b"words", key=Key(KEY.job_id, 60, 0))
+        monkeypatch.setattr("client.ledger_reader.read_own_text", reading)
+        assert ledger.agreed(Key(KEY.job_id, 0, 0)) == ("shop-0",)
+        assert ledger.agreed(Key(KEY.job_id, 59, 0)) == ("shop-59",)
+        assert ledger.agreed(Key(KEY.job_id, 60, 0)) is None
+        assert len(read) <= 3
+        assert ledger.agreed(Key(KEY.job_id, 61, 0)) is None  # no words: all are looked at
+        assert len(read) > 60

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sqlite3
 from pathlib import Path
 
 import pytest
 
 from client.ledger_reader import Key
-from client.sum_store import Kept, SumStore
+from client.sum_store import Begun, Kept, SumStore
 from common.errors import Code, SumError
+from common.privacy.heads import SignedHead
+from common.privacy.signing import SigningKey
 from common.secure_sum.messages import STAGES, Stage
 
 KEY = Key("ab" * 16, 2, 3)
 KEPT = Kept("request", "state", "reply")
+BEGUN = Begun("fingerprint", "context")
+HEAD = SignedHead.sign(SigningKey.create(), "shop-1", 7, "ab" * 32)
 
 
 @pytest.fixture
@@ -29,9 +36,9 @@ def code_of(work: object) -> Code:
 def filled(states: SumStore, key: Key, *stages: Stage) -> None:
     for stage in stages:
         if stage == "keys":
-            states.begin(key, "context", KEPT)
+            states.begin(key, BEGUN, KEPT, HEAD)
         else:
-            states.keep(key, stage, KEPT)
+            states.keep(key, stage, KEPT, HEAD)
 
 
 def test_what_is_kept_is_found_by_another_process(states: SumStore, tmp_path: Path) -> None:
@@ -54,14 +61,14 @@ def test_a_stage_is_kept_once_and_in_order(states: SumStore, stage: Stage) -> No
     before = STAGES[: STAGES.index(stage)]
     if len(before) > 1:
         filled(states, KEY, *before[:-1])
-        assert code_of(lambda: states.keep(KEY, stage, KEPT)) is Code.SUM_STAGE
+        assert code_of(lambda: states.keep(KEY, stage, KEPT, HEAD)) is Code.SUM_STAGE
         filled(states, KEY, before[-1])
     else:
-        assert code_of(lambda: states.keep(KEY, stage, KEPT)) is Code.SUM_SESSION
+        assert code_of(lambda: states.keep(KEY, stage, KEPT, HEAD)) is Code.SUM_SESSION
         filled(states, KEY, "keys")
-    states.keep(KEY, stage, KEPT)
+    states.keep(KEY, stage, KEPT, HEAD)
     other = Kept("other request", "s", "r")
-    assert code_of(lambda: states.keep(KEY, stage, other)) is Code.SUM_STAGE
+    assert code_of(lambda: states.keep(KEY, stage, other, HEAD)) is Code.SUM_STAGE
     found = states.find(KEY, stage)
     assert found is not None
     assert found.request == "request"
@@ -71,7 +78,7 @@ def test_a_stage_is_kept_once_and_in_order(states: SumStore, stage: Stage) -> No
 def test_a_session_is_begun_only_after_the_newest(states: SumStore, number: int) -> None:
     filled(states, KEY, "keys", "shares")
     old = Key(KEY.job_id, KEY.step, number)
-    assert code_of(lambda: states.begin(old, "context", KEPT)) is Code.SUM_SESSION
+    assert code_of(lambda: states.begin(old, BEGUN, KEPT, HEAD)) is Code.SUM_SESSION
     assert states.find(KEY, "shares") == KEPT
 
 
@@ -83,9 +90,9 @@ def test_what_is_older_is_erased_and_what_is_of_others_stays(states: SumStore) -
     filled(states, KEY, "keys")
     assert [states.find(key, "keys") for key in over] == [None, None]
     assert [states.find(key, "shares") for key in others] == [KEPT, KEPT]
-    assert code_of(lambda: states.keep(over[1], "masked", KEPT)) is Code.SUM_SESSION
-    assert code_of(lambda: states.keep(over[0], "masked", KEPT)) is Code.SUM_STAGE
-    assert code_of(lambda: states.begin(over[0], "context", KEPT)) is Code.SUM_SESSION
+    assert code_of(lambda: states.keep(over[1], "masked", KEPT, HEAD)) is Code.SUM_SESSION
+    assert code_of(lambda: states.keep(over[0], "masked", KEPT, HEAD)) is Code.SUM_STAGE
+    assert code_of(lambda: states.begin(over[0], BEGUN, KEPT, HEAD)) is Code.SUM_SESSION
 
 
 def test_revealing_erases_states_and_keeps_replies(states: SumStore) -> None:
@@ -105,3 +112,69 @@ def test_a_file_that_is_none_is_named_and_nothing_is_put_in_its_place(tmp_path: 
 
 def test_a_place_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     assert code_of(lambda: SumStore.open(tmp_path / "missing")) is Code.SUM_STAGE
+
+
+def test_a_file_that_was_put_back_readable_by_others_is_narrowed(tmp_path: Path) -> None:
+    SumStore.open(tmp_path).__exit__()
+    (tmp_path / "sums.sqlite").chmod(0o644)
+    SumStore.open(tmp_path).__exit__()
+    assert (tmp_path / "sums.sqlite").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("way", ["reveal", "a newer session", "forget", "a crash before"])
+def test_what_is_erased_is_overwritten_in_the_journal_too(
+    states: SumStore, tmp_path: Path, way: str
+) -> None:
+    """A journal that is unlinked with the pages as they were leaves them to the file system."""
+    secret = Kept("request", "secret" * 200, "reply")
+    states.begin(KEY, BEGUN, secret, HEAD)
+    kept = watched_journal(states, tmp_path)
+    if way == "reveal":
+        for stage in STAGES[1:]:
+            states.keep(KEY, stage, Kept("request", "secret", "reply"), HEAD)
+    elif way == "a newer session":
+        states.begin(Key(KEY.job_id, KEY.step, 4), BEGUN, KEPT, HEAD)
+    elif way == "forget":
+        states.forget(KEY.job_id)
+    else:
+        die_in_a_transaction(tmp_path)
+        assert b"secret" in (tmp_path / "sums.sqlite-journal").read_bytes()
+        (tmp_path / "kept").mkdir()
+        kept.append(tmp_path / "kept" / "journal")
+        kept[-1].hardlink_to(tmp_path / "sums.sqlite-journal")
+        SumStore.open(tmp_path).__exit__()
+    assert kept
+    for journal in kept:
+        assert journal.stat().st_size > 512
+        assert b"secret" not in journal.read_bytes()
+    assert not (tmp_path / "sums.sqlite-journal").exists()
+    if way != "a crash before":
+        assert b"secretsecret" not in (tmp_path / "sums.sqlite").read_bytes()
+
+
+def watched_journal(states: SumStore, folder: Path) -> list[Path]:
+    """Other names of every journal, as it was when its transaction ended."""
+    kept: list[Path] = []
+
+    def look(statement: str) -> None:
+        journal = folder / "sums.sqlite-journal"
+        if statement == "COMMIT" and journal.exists():
+            kept.append(folder / f"journal-{len(kept)}")
+            kept[-1].hardlink_to(journal)
+            assert b"secret" in journal.read_bytes()
+
+    states._connection.set_trace_callback(look)
+    return kept
+
+
+def die_in_a_transaction(folder: Path) -> None:
+    """Half of an erasure, pages and all, by a process that ends there."""
+    pid = os.fork()
+    if pid == 0:
+        file = sqlite3.connect(folder / "sums.sqlite", isolation_level=None)
+        file.execute("PRAGMA cache_size = 1")
+        file.execute("PRAGMA cache_spill = 1")
+        file.execute("BEGIN IMMEDIATE")
+        file.execute("UPDATE stage SET state = zeroblob(1)||hex(randomblob(40000))")
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)
