@@ -43,8 +43,10 @@ def command_line() -> typer.Typer:
         app.add_typer(audit, name="audit")
     with _wing("server"):
         from server.commands import seen
+        from server.commands_gateway import server_commands
 
         app.command("seen")(seen)
+        app.add_typer(server_commands(), name="server")
     with _wing("simulations"):
         from simulations.audit.commands import extend
         from simulations.commands import simulate

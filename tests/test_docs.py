@@ -30,6 +30,8 @@ from simulations.scenario import Scenario
 ROOT = Path(__file__).resolve().parents[1]
 GUIDE = ROOT / "docs" / "guide"
 ERRORS = ROOT / "docs" / "errors"
+SECTIONED = ("audit.md", "gateway.md")
+"""Guides that have a section for each command that they explain."""
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 SCENARIOS = sorted((ROOT / "simulations" / "scenarios").glob("*.toml"))
 OTHERS_OPTIONS = {"--help", "--constraint", "--strict", "--node-config", "--run-config"}
@@ -110,16 +112,16 @@ def test_the_guide_lists_exactly_the_options_that_exist():
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS.keys() - {"hushrec simulate"}))
-def test_the_guide_to_audits_lists_exactly_the_options_of_each_command(command):
-    text = (GUIDE / "audit.md").read_text(encoding="utf-8")
+def test_a_guide_lists_exactly_the_options_of_each_command(command):
+    text = "".join((GUIDE / page).read_text(encoding="utf-8") for page in SECTIONED)
     section = re.search(rf"^## `{command}`\n(.*?)(?=^## |\Z)", text, re.M | re.S)
     assert section is not None, f"{command} has no section"
     listed = re.findall(r"^\| `(--[a-z-]+)", section[1], re.M)
     assert sorted(listed) == sorted(_options(command))
 
 
-def test_the_guide_to_audits_has_no_command_that_does_not_exist():
-    text = (GUIDE / "audit.md").read_text(encoding="utf-8")
+def test_no_guide_has_a_command_that_does_not_exist():
+    text = "".join((GUIDE / page).read_text(encoding="utf-8") for page in SECTIONED)
     assert set(re.findall(r"^## `(hushrec [a-z -]+)`$", text, re.M)) <= set(COMMANDS)
 
 

@@ -19,11 +19,12 @@ MAKES_IDS = {
     "client/ledger_store.py",
     "common/secure_sum/keys.py",
     "common/secure_sum/shamir.py",
+    "server/gateway/folder.py",
     "simulations/commands.py",
     "simulations/engine/inprocess.py",
     "simulations/prepare.py",
 }
-"""Where `secrets` draws identifiers, nonces, seeds and the coefficients of shares, never noise."""
+"""Where `secrets` draws identifiers, nonces, tokens, seeds and shares, never noise."""
 UNPICKLERS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
 LOADERS = {"torch.load", "torch.save", "np.load", "numpy.load", "pd.read_pickle"}
 SEEDERS = re.compile(r"(?:random|manual_seed|np\.random|numpy\.random)\.?(?:\w*seed\w*|set_state)$")

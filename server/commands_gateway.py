@@ -1,0 +1,104 @@
+"""`hushrec server`: the operator's server behind its gateway, and the operator's way in."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from common.terminal import finish
+
+__all__ = ["server_commands"]
+
+_INSIDE: Final = "127.0.0.1:8000"
+FolderArgument = Annotated[
+    Path, typer.Argument(help="Folder of the server; made if there is none.")
+]
+InsideOption = Annotated[
+    str, typer.Option(help="Loopback address of Control and Runtime, IP:PORT.")
+]
+
+
+def server_commands() -> typer.Typer:
+    """The commands below `hushrec server`."""
+    app = typer.Typer(help="The operator's server.", no_args_is_help=True)
+    app.command("run")(run)
+    app.command("login")(login)
+    return app
+
+
+def run(
+    folder: FolderArgument,
+    listen: Annotated[str, typer.Option(help="Address that nodes reach, IP:PORT.")],
+    certificate: Annotated[
+        Path | None,
+        typer.Option(help="PEM file with the certificate and its chain; absent: FOLDER/tls.pem."),
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option(help="PEM file with its private key; absent: FOLDER/tls_key.pem.")
+    ] = None,
+    inside: InsideOption = _INSIDE,
+    connections: Annotated[
+        int, typer.Option(min=1, help="Most connections from outside at a time.")
+    ] = 512,
+    per_address: Annotated[
+        int, typer.Option(min=1, help="Most connections from one address at a time.")
+    ] = 64,
+    body_mib: Annotated[
+        int, typer.Option(min=1, help="Largest body of a request from outside, MiB.")
+    ] = 32,
+) -> None:
+    """Run Flower's SuperLink behind a gateway that lets nodes in and nobody else."""
+
+    def work() -> None:
+        _quieten()
+        from server.gateway.versions import check_flower
+
+        check_flower()
+        from server.gateway.address import Address
+        from server.gateway.folder import Pair, ServerFolder
+        from server.gateway.limits import Limits
+        from server.gateway.serve import Gateway, serve
+
+        gateway = Gateway(
+            folder=ServerFolder.opened(folder),
+            outside=Address.read(listen),
+            tls=Pair(certificate or folder / "tls.pem", key or folder / "tls_key.pem"),
+            inside=Address.read(inside),
+            limits=Limits(connections, per_address, body_bytes=body_mib * 2**20),
+        )
+        serve(gateway, typer.echo)
+
+    finish(work)
+
+
+def login(
+    folder: FolderArgument,
+    inside: InsideOption = _INSIDE,
+    name: Annotated[str, typer.Option(help="What `flwr` calls the server.")] = "hushrec",
+) -> None:
+    """Let `flwr` of this user into the server: its address, certificate and token."""
+
+    def work() -> None:
+        _quieten()
+        from server.gateway.versions import check_flower
+
+        check_flower()
+        from server.gateway.address import Address
+        from server.gateway.folder import ServerFolder
+        from server.gateway.operator import remember
+
+        address = Address.read(inside)
+        remember(ServerFolder.opened(folder), address, name)
+        typer.echo(f"flwr run . {name}  goes to https://{address}")
+
+    finish(work)
+
+
+def _quieten() -> None:
+    """Nothing phones home, whatever the operator's environment says."""
+    os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
+    for name in ("FLWR_DISABLE_UPDATE_CHECK", "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION"):
+        os.environ[name] = "1"
