@@ -9,10 +9,12 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Floats", "Histories", "Ints", "State"]
+__all__ = ["Floats", "Histories", "Ints", "State", "Words"]
 
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
+Words: TypeAlias = NDArray[np.uint32] | NDArray[np.uint64]
+"""Of secure sums: integers modulo 2^32 or 2^64."""
 State: TypeAlias = Mapping[str, NDArray[Any]]
 """Shared state of a job: public arrays by name, functions of releases and public facts."""
 

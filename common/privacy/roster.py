@@ -60,14 +60,6 @@ class Roster:
         text = json.dumps(dict(self.keys), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def place(self, name: str) -> int:
-        """Position of a client, from 1: where its Shamir shares are taken.
-
-        Raises:
-            KeyError: it is not on the roster.
-        """
-        return self.names.index(name) + 1
-
 
 @dataclass(frozen=True)
 class Terms:

@@ -10,12 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from fractions import Fraction
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from common.arrays import Floats, Ints
+from common.arrays import Floats, Ints, Words
 from common.privacy.contributions import Contributions
 from common.privacy.events import DistributedDiscreteGaussianEvent, event_of
 from common.privacy.mechanisms import release_of
@@ -25,9 +23,6 @@ from common.privacy.stream import NoiseSource
 from common.privacy.summing import ClippedSum, OnFailure, undeclared
 
 __all__ = ["SharedSum", "Words", "natural", "noise_std_of", "shared_mechanism_for"]
-
-Words: TypeAlias = NDArray[np.uint32] | NDArray[np.uint64]
-"""Integers modulo 2^32 or 2^64."""
 
 
 class SharedSum(ClippedSum):

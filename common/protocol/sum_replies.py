@@ -10,6 +10,7 @@ import numpy as np
 from flwr.app import ConfigRecord, RecordDict
 from numpy.typing import NDArray
 
+from common.arrays import Words
 from common.privacy.heads import SignedHead
 from common.protocol.records import (
     OK,
@@ -30,8 +31,6 @@ from common.secure_sum.messages import Agreement, KeyOffer, Reveal, ShareOffer, 
 __all__ = ["ReplyBody", "SumReply", "Words"]
 
 ReplyBody: TypeAlias = KeyOffer | ShareOffer | Agreement | Reveal
-Words: TypeAlias = NDArray[np.uint32] | NDArray[np.uint64]
-"""Masked words of a sum, `[rows, width]`."""
 
 _KINDS: Final[Mapping[Stage, type[ReplyBody] | None]] = {
     "keys": KeyOffer,

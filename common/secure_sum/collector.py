@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 
+from common.arrays import Words
 from common.errors import Code
 from common.privacy.roster import Roster, Terms
 from common.secure_sum import masks
-from common.secure_sum.masks import Words
+from common.secure_sum.checks import check_deal, check_reveal
 from common.secure_sum.messages import (
     Agreement,
     AgreementList,
@@ -39,12 +41,15 @@ class Collector:
     Attributes:
         terms: threshold of the job.
         context: of the session.
-        roster: if the server has it, signatures are checked here, and not by clients alone.
+        roster: if given, signatures are checked here too, and not as they come or by clients.
+        wrong: after the total, whose secrets' shares did not fit, by who revealed them: one of
+            the two lies, and it does not show which.
     """
 
     terms: Terms
     context: str
     roster: Roster | None = None
+    wrong: Mapping[str, tuple[str, ...]] = field(default_factory=dict, init=False)
     _offers: dict[str, KeyOffer] = field(default_factory=dict, init=False, repr=False)
     _deals: dict[str, ShareOffer] = field(default_factory=dict, init=False, repr=False)
     _added: set[str] = field(default_factory=set, init=False, repr=False)
@@ -138,7 +143,9 @@ class Collector:
     def total(self, reveals: Iterable[Reveal]) -> Words:
         """The sum of the survivors' words modulo 2^k, the masks taken off.
 
-        After `sum-share` it may be asked for again with other reveals.
+        With more than a threshold of reveals, one wrong share of each secret does no harm; all
+        that do not fit are in `wrong` afterwards. After `sum-share` it may be asked for again
+        with other reveals.
 
         Raises:
             SumError: `sum-threshold`; `sum-share`, a client revealed for others than asked, or
@@ -148,27 +155,20 @@ class Collector:
         survivors = frozenset(self._added)
         unmasking = Unmasking(self.context, self._offers, self._deals, survivors)
         for reveal in given.values():
-            _check_reveal(reveal, unmasking)
+            check_reveal(reveal, unmasking.survivors, unmasking.dropped)
         require_enough(len(given), self.terms, where="reveal")
         if self._words is None:
             raise refusal(Code.SUM_STAGE, "the total was made before.", where="reveal")
-        keys = unmasking.keys([given[name] for name in sorted(given)[: self.terms.threshold]])
+        opened = unmasking.open([given[name] for name in sorted(given)], self.terms.threshold)
+        self.wrong = opened.wrong
         total, self._words = self._words, None
-        masks.shift(total, adds=keys.subtracted, subtracts=keys.added)
+        keys = opened.masks.values()
+        adds = chain.from_iterable(one.subtracted for one in keys)
+        masks.shift(total, adds, chain.from_iterable(one.added for one in keys))
         return total
 
     def _check_deal(self, deal: ShareOffer) -> None:
-        others = [name for name in self._offers if name != deal.name]
-        sent = [(sealed.sender, sealed.recipient) for sealed in deal.shares]
-        known = deal.name in self._offers and deal.name not in self._deals
-        if not known or sent != [(deal.name, other) for other in others]:
-            message = f"{deal.name} did not deal once to each of the others, in order."
+        if deal.name not in self._offers or deal.name in self._deals:
+            message = f"{deal.name} offered no keys, or dealt before."
             raise refusal(Code.SUM_SHARE, message, where=deal.name)
-
-
-def _check_reveal(reveal: Reveal, unmasking: Unmasking) -> None:
-    seeds, keys = frozenset(reveal.seeds), frozenset(reveal.keys)
-    asked = reveal.name in unmasking.survivors
-    if not asked or seeds != unmasking.survivors or keys != unmasking.dropped:
-        message = f"{reveal.name} did not reveal what it was asked for."
-        raise refusal(Code.SUM_SHARE, message, where=reveal.name)
+        check_deal(deal, self._offers)

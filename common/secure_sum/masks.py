@@ -7,16 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import chain, islice, repeat
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
 from numpy.typing import NDArray
 
-__all__ = ["Words", "shift", "word_bits"]
+from common.arrays import Words
 
-Words: TypeAlias = NDArray[np.uint32] | NDArray[np.uint64]
-"""Integers modulo 2^32 or 2^64."""
+__all__ = ["Words", "shift", "word_bits"]
 
 _CHUNK_BYTES: Final = 1 << 18
 """Words, stream and zeros of one chunk stay in a core's cache."""

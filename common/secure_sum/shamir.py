@@ -7,7 +7,8 @@ the integers modulo 2^256 + 297, and a share is its value at the holder's place 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property, lru_cache
 from typing import Final
 
 __all__ = ["PRIME", "SECRET_BYTES", "Lagrange", "deal", "from_hex", "to_hex"]
@@ -64,6 +65,42 @@ class Lagrange:
             raise ValueError("the shares put together no secret")
         return total.to_bytes(SECRET_BYTES, "big")
 
+    def without_each(self, shares: Sequence[int]) -> Iterator[bytes | None]:
+        """For each place, the secret that the shares at all others put together.
+
+        The weights without place x_i are w_j (1 - x_j / x_i), so that both sums over j are made
+        once and each secret takes one product.
+
+        Args:
+            shares: one more than it takes, in order of `places`.
+
+        Returns:
+            In order of `places`; None where it is no secret of 32 bytes.
+        """
+        terms = [w * share for w, share in zip(self._weights, shares, strict=True)]
+        total = sum(terms)
+        slope = sum(x * term for x, term in zip(self.places, terms, strict=True))
+        for inverse in self._inverses:
+            found = (total - slope * inverse) % PRIME
+            fits = found.bit_length() <= 8 * SECRET_BYTES
+            yield found.to_bytes(SECRET_BYTES, "big") if fits else None
+
+    def share_at(self, place: int, shares: Sequence[int]) -> int:
+        """The share at another place of the secret whose shares these are.
+
+        The weights there are w_j · M(x)/M(0) · x_j / (x_j - x), M(x) the product of all x - x_i.
+        """
+        above, below = 1, 1
+        for x in self.places:
+            above, below = above * (x - place) % PRIME, below * x % PRIME
+        parts = zip(self.places, self._weights, shares, strict=True)
+        total = sum(w * share % PRIME * x * _inverse(x - place) for x, w, share in parts)
+        return total * above * pow(below, -1, PRIME) % PRIME
+
+    @cached_property
+    def _inverses(self) -> list[int]:
+        return [_inverse(x) for x in self.places]
+
 
 def to_hex(share: int) -> str:
     """A share as messages carry it: 33 bytes, big-endian."""
@@ -97,6 +134,12 @@ def _weight(place: int, places: tuple[int, ...]) -> int:
             above = above * other % PRIME
             below = below * (other - place) % PRIME
     return above * pow(below, -1, PRIME) % PRIME
+
+
+@lru_cache(maxsize=1 << 14)
+def _inverse(number: int) -> int:
+    """Of places and what is between two of them: few numbers, often."""
+    return pow(number, -1, PRIME)
 
 
 def _checked(places: Iterable[int]) -> list[int]:

@@ -200,15 +200,31 @@ def test_a_wrong_share_is_found_and_whose_secret_it_spoils_is_named(victim, sess
     assert caught.value.where == victim
 
 
-def test_with_shares_to_spare_a_total_is_made_without_who_lies(session, code):
+@pytest.mark.parametrize("liar", range(5))
+@pytest.mark.parametrize("owners", ["e", "abcde"])
+def test_with_shares_to_spare_a_total_is_made_without_who_lies(liar, owners, session):
     some = session(5, 4)
     reveals = some.until_revealed(words_of("abcde"))
-    reveals[1] = reveals[1].model_copy(
-        update={"seeds": {**reveals[1].seeds, "e": change_share(reveals[1].seeds["e"])}}
-    )
-    assert code(lambda: some.collector.total(reveals)) is Code.SUM_SHARE
-    total = some.collector.total([reveals[0], *reveals[2:]])
+    wrong = {name: change_share(reveals[liar].seeds[name]) for name in owners}
+    reveals[liar] = reveals[liar].model_copy(update={"seeds": {**reveals[liar].seeds, **wrong}})
+    total = some.collector.total(reveals)
     np.testing.assert_array_equal(total, sum(words_of("abcde").values()))
+    assert some.collector.wrong == {"abcde"[liar]: tuple(owners)}
+
+
+def test_where_nobody_lies_nobody_is_wrong(session):
+    some = session(6, 4)
+    some.collector.total(some.until_revealed(words_of("abcde")))
+    assert some.collector.wrong == {}
+
+
+def test_after_wrong_shares_the_total_may_be_made_of_others(session, code):
+    some = session(5, 5)
+    reveals = some.until_revealed(words_of("abcde"))
+    seeds = {**reveals[1].seeds, "e": change_share(reveals[1].seeds["e"])}
+    lying = [reveals[0], reveals[1].model_copy(update={"seeds": seeds}), *reveals[2:]]
+    assert code(lambda: some.collector.total(lying)) is Code.SUM_SHARE
+    np.testing.assert_array_equal(some.collector.total(reveals), sum(words_of("abcde").values()))
 
 
 def test_a_dealer_whose_shares_do_not_fit_is_named(session):

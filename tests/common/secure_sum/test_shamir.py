@@ -58,6 +58,29 @@ def test_any_threshold_of_shares_puts_the_secret_together(secret, data, threshol
     assert slow_value_at(0, points) == int.from_bytes(secret, "big")
 
 
+@settings(deadline=None)
+@given(secret=SECRETS, data=st.data(), threshold=st.integers(1, 6))
+def test_shares_at_other_places_and_secrets_without_one_are_those_of_the_slow_way(
+    secret, data, threshold
+):
+    places = data.draw(
+        st.lists(st.integers(1, 2**32 - 1), min_size=threshold + 1, max_size=8, unique=True)
+    )
+    shares = deal(secret, threshold, places)
+    *base, other = places[: threshold + 1]
+    assert Lagrange(base).share_at(other, shares[:threshold]) == shares[threshold]
+    wrong = data.draw(st.integers(0, threshold))
+    spoilt = shares[: threshold + 1]
+    spoilt[wrong] = data.draw(st.integers(0, PRIME - 1))
+    found = list(Lagrange(places[: threshold + 1]).without_each(spoilt))
+    assert found[wrong] == secret
+    for left_out, value in enumerate(found):
+        points = dict(zip(places[: threshold + 1], spoilt, strict=True))
+        del points[places[left_out]]
+        slow = slow_value_at(0, points)
+        assert value == (None if slow.bit_length() > 256 else slow.to_bytes(32, "big"))
+
+
 def test_every_choice_of_places_gives_the_same_secret():
     secret = secrets.token_bytes(32)
     shares = deal(secret, 3, range(1, 7))
