@@ -90,8 +90,7 @@ def read_job(folder: Path) -> Job:
 def read_roster(folder: Path) -> Roster | None:
     """The roster of a run's clients, from the same table as in their policies; None without it.
 
-    A server can do without: clients check each other. With it, one that signs wrongly is dropped
-    and stops nobody else.
+    Mode `distributed` needs it: who is not on it, or signs wrongly, is dropped and stops nobody.
 
     Raises:
         ConfigError: it cannot be read.

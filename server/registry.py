@@ -30,16 +30,27 @@ class _Progress(Settings):
     completed: int
     heads: dict[str, SignedHead]
     private: bool
+    charged: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """State after `completed` steps, the clients' signed heads, and whether it is private."""
+    """A job as far as it has come.
+
+    Attributes:
+        completed: steps that are done.
+        state: after them.
+        heads: the clients' signed heads.
+        private: whether all noise was secret.
+        charged: of secure sums, how many sessions of each step may have cost clients what a
+            release costs.
+    """
 
     completed: int
     state: State
     heads: Mapping[str, SignedHead]
     private: bool = True
+    charged: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,7 +87,9 @@ class Registry:
             progress.completed,
         ):
             raise _damaged("it is another checkpoint than the one named as current.", str(folder))
-        return Checkpoint(progress.completed, state, progress.heads, progress.private)
+        return Checkpoint(
+            progress.completed, state, progress.heads, progress.private, progress.charged
+        )
 
     def save(
         self, job: Job, checkpoint: Checkpoint, privacy: Mapping[str, Any], record: RoundRecord
@@ -95,6 +108,7 @@ class Registry:
             completed=checkpoint.completed,
             heads=dict(checkpoint.heads),
             private=checkpoint.private,
+            charged=checkpoint.charged,
         )
         write_atomic(self.folder / _PROGRESS, progress.model_dump_json().encode())
 

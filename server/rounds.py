@@ -5,10 +5,10 @@ The server sees what clients release, and nothing else.
 
 from __future__ import annotations
 
-import functools
+import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,10 +18,7 @@ from flwr.serverapp import Grid
 from common.arrays import Floats, State
 from common.errors import Code, RunError
 from common.job import Job
-from common.privacy.accounting import Guarantee
 from common.privacy.heads import SignedHead
-from common.privacy.plan import PrivacyPlan
-from common.privacy.planner import guarantee_of
 from common.privacy.roster import Roster, Terms
 from common.protocol import Task
 from common.schedule import Schedule, schedule_of
@@ -29,6 +26,7 @@ from common.solvers.base import NoisyTotal
 from server.asking import Asking
 from server.combine import Combiner
 from server.keys import key_of
+from server.promise import privacy_of
 from server.record import Observer, RoundRecord, SilentObserver
 from server.registry import Checkpoint, Registry
 from server.roster import Member
@@ -41,6 +39,7 @@ __all__ = ["Rounds"]
 
 _RECEIPT_SECONDS: Final = 60.0
 """How long a finished job waits for clients to take their last receipt."""
+_LOG: Final = logging.getLogger("hushrec.server")
 
 
 @dataclass(frozen=True)
@@ -74,8 +73,8 @@ class Rounds:
             folder.
         attempts: most sessions of a secure sum before the run ends; each that came to masked
             words costs clients what a release costs.
-        roster: public roster keys of the job's clients, if the server has them: then a client
-            that signs wrongly is dropped, where otherwise it stops the sum.
+        roster: public roster keys of the job's clients; mode `distributed` needs them, so that
+            who is not on it, or signs wrongly, is dropped and stops nobody else.
         record_sums: keep what the server receives in secure sums.
     """
 
@@ -96,46 +95,66 @@ class Rounds:
 
         Raises:
             RunError: `run-quorum`, too few clients answered a step; `run-mismatch`, the job
-                names another server or roster, or the folder holds another job.
+                names another server or roster, there is no roster for its secure sums, or the
+                folder holds another job.
         """
-        asking = Asking(self.grid, self.members, self._witness())
+        roster = self._roster()
+        asking = Asking(self.grid, self._members(roster), self._witness())
         asking.meet()
-        self._check_terms(asking)
+        if self.job.terms is not None:
+            self.job.terms.check()
+            check_enough(asking.asked, self.job.terms, asking.left_out)
         schedule = schedule_of(self.job)
         checkpoint = self.registry.latest(self.job) or Checkpoint(
             0, schedule.initial_state(), {}, self.job.mode != "none"
         )
         while checkpoint.completed < len(schedule.steps):
-            checkpoint = self._round(schedule, checkpoint, asking)
+            checkpoint = self._round(schedule, checkpoint, asking, roster)
         self.registry.publish(
             self.job,
             schedule.finish(checkpoint.state),
             checkpoint,
-            _privacy(schedule.plan, checkpoint),
+            _privacy(schedule, checkpoint),
         )
         asking.hand_over(min(self.timeout_seconds, _RECEIPT_SECONDS))
         return checkpoint
 
-    def _check_terms(self, asking: Asking) -> None:
-        """Enough clients for a secure sum, and the roster that the job means."""
+    def _roster(self) -> Roster | None:
+        """The roster of a job with secure sums.
+
+        Raises:
+            RunError: `run-mismatch`, there is none, or it is not the one that the job means.
+        """
         if self.job.terms is None:
-            return
-        self.job.terms.check()
-        if self.roster is not None and self.roster.digest != self.job.roster:
+            return None
+        if self.roster is None or self.roster.digest != self.job.roster:
+            here = "none" if self.roster is None else f"{self.roster.digest[:16]}…"
             raise RunError(
                 Code.RUN_MISMATCH,
-                f"the roster here is {self.roster.digest[:16]}…, the job's {self.job.roster}.",
-                where="roster",
-                remedy="Collect the public roster keys again, or leave them to the clients.",
+                f"the job's secure sums are among roster {self.job.roster}, here is {here}.",
+                where="roster.toml",
+                remedy="Put the table [roster] of the clients' policies into roster.toml in the "
+                "run's folder: without it any node could end every sum.",
             )
-        check_enough(asking.asked, self.job.terms, asking.left_out)
+        return self.roster
+
+    def _members(self, roster: Roster | None) -> Sequence[Member]:
+        """Who may take part: in secure sums who is on the roster, whatever calls itself so."""
+        if roster is None:
+            return self.members
+        for member in self.members:
+            if member.name not in roster.keys:
+                _LOG.warning("%s is not on the roster and is not asked", member.name)
+        return [member for member in self.members if member.name in roster.keys]
 
     def _witness(self) -> Witness | None:
         home = self.registry.folder if self.home is None else self.home
         key = key_of(self.job, home)
         return None if key is None else Witness.open(home, key)
 
-    def _round(self, schedule: Schedule, before: Checkpoint, asking: Asking) -> Checkpoint:
+    def _round(
+        self, schedule: Schedule, before: Checkpoint, asking: Asking, roster: Roster | None
+    ) -> Checkpoint:
         started = time.monotonic()
         index = before.completed
         inputs = {
@@ -144,8 +163,8 @@ class Rounds:
         }
         heard = (
             self._combined(schedule, index, inputs, asking)
-            if self.job.terms is None
-            else self._summed(schedule, index, inputs, asking, self.job.terms)
+            if self.job.terms is None or roster is None
+            else self._summed(schedule, index, inputs, asking, (self.job.terms, roster))
         )
         after = self._advance(schedule, before, heard)
         total = heard.total
@@ -162,7 +181,7 @@ class Rounds:
             signal_to_noise=None if total is None else _signal_to_noise(total),
             sessions=heard.sessions,
         )
-        self.registry.save(self.job, after, _privacy(schedule.plan, after), record)
+        self.registry.save(self.job, after, _privacy(schedule, after), record)
         self.observer.round_done(record)
         return after
 
@@ -191,15 +210,15 @@ class Rounds:
         index: int,
         inputs: State,
         asking: Asking,
-        terms: Terms,
+        among: tuple[Terms, Roster],
     ) -> _Heard:
         """A step as a secure sum."""
         sums = SecureSums(
             asking=asking,
             job=self.job,
-            terms=terms,
+            terms=among[0],
             sessions=Sessions(self.registry.folder),
-            roster=self.roster,
+            roster=among[1],
             recorder=Recorder(self.registry.folder) if self.record_sums else None,
             attempts=self.attempts,
             timeout_seconds=self.timeout_seconds,
@@ -236,28 +255,18 @@ class Rounds:
         else:
             state = schedule.advance(index, before.state, heard.total)
         private = before.private and all(member.private for member in heard.answered)
-        return Checkpoint(index + 1, state, {**before.heads, **heard.heads}, private)
+        charged = sum(session.may_have_cost for session in heard.sessions)
+        return Checkpoint(
+            completed=index + 1,
+            state=state,
+            heads={**before.heads, **heard.heads},
+            private=private,
+            charged=(*before.charged, charged) if heard.sessions else before.charged,
+        )
 
 
-def _privacy(plan: PrivacyPlan, checkpoint: Checkpoint) -> dict[str, Any]:
-    """What the manifest says: the guarantee of the whole plan at each client, if it holds."""
-    guarantee = replace(_guarantee(plan), reproducible_noise=not checkpoint.private)
-    return {
-        "mode": plan.mode,
-        "unit": plan.unit,
-        "neighbouring": guarantee.neighbouring,
-        "accountant": guarantee.accountant,
-        "delta": plan.delta,
-        "epsilon": guarantee.epsilon if guarantee.holds else None,
-        "guarantee": str(guarantee),
-        "releases": [release.model_dump(mode="json") for release in plan.releases],
-    }
-
-
-@functools.lru_cache(maxsize=8)
-def _guarantee(plan: PrivacyPlan) -> Guarantee:
-    """Composed once per plan: a long job writes hundreds of manifests."""
-    return guarantee_of(plan)
+def _privacy(schedule: Schedule, checkpoint: Checkpoint) -> dict[str, Any]:
+    return privacy_of(schedule.plan, checkpoint.charged, private=checkpoint.private)
 
 
 def _signal_to_noise(total: NoisyTotal) -> float | None:

@@ -14,12 +14,12 @@ from typing import Any, Final, NamedTuple, Self, TypeVar
 
 from pydantic import Field
 
+from common.arrays import Words
 from common.artifacts import arrays_from_bytes, arrays_to_bytes
 from common.config import Settings, read_json
 from common.errors import ArtifactError, Code, ConfigError, RunError
 from common.files import read_bytes, write_atomic
 from common.job import JobId
-from common.protocol import Words
 from common.secure_sum.messages import Agreement, KeyOffer, Reveal, ShareOffer, Stage
 from server.sessions import SessionRecord
 

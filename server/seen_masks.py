@@ -6,62 +6,47 @@ clients that dropped out, because their keys are. The masks between survivors st
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 
-from common.protocol import Words
-from common.secure_sum import masks, shamir
-from common.secure_sum.dealing import own_mask_key, pair_mask_key
-from common.secure_sum.keys import PairKey
+from common.errors import ArtifactError, Code, SumError
+from common.secure_sum.unmasking import MaskKeys, Unmasking
 from server.seen import Transcript
+from server.sessions import SUMMED
 
-__all__ = ["KnownMasks", "known_masks"]
-
-
-@dataclass
-class KnownMasks:
-    """Keys of the masks of one client that the server knows, by how to take them off."""
-
-    subtract: list[bytes] = field(default_factory=list)
-    add: list[bytes] = field(default_factory=list)
-
-    def off(self, words: Words) -> Words:
-        """The words without these masks; a new array."""
-        bare = words.copy(order="C")
-        masks.shift(bare, self.add, self.subtract)
-        return bare
+__all__ = ["known_masks"]
 
 
-def known_masks(transcript: Transcript) -> Mapping[str, KnownMasks]:
+def known_masks(transcript: Transcript) -> Mapping[str, MaskKeys]:
     """What is known of each survivor's masks; nothing before stage `reveal`.
 
+    The masks are found as the server finds them, from the same reveals. Where one of the secrets
+    does not come out, the server has no total, and here nothing is taken off.
+
     Raises:
-        ValueError: the shares put no secret together.
+        ArtifactError: `artifact-invalid`, there was a total, and what was recorded makes none.
     """
     ended = transcript.ended
-    known = {name: KnownMasks() for name in ended.survivors}
-    reveals = [one for one in transcript.reveals if one.name not in ended.dropped]
+    reveals, names = transcript.reveals, frozenset(ended.survivors)
+    nothing = {name: MaskKeys() for name in ended.survivors}
     if len(reveals) < transcript.threshold:
-        return known
-    order = [offer.name for offer in transcript.offers]
-    lagrange = shamir.Lagrange(order.index(reveal.name) + 1 for reveal in reveals)
-
-    def secret(shares: list[str]) -> bytes:
-        return lagrange.rebuild([shamir.from_hex(share) for share in shares])
-
-    for name, masks_of in known.items():
-        seed = secret([reveal.seeds[name] for reveal in reveals])
-        masks_of.subtract.append(own_mask_key(seed, transcript.context, name))
-    for gone in reveals[0].keys:
-        private = secret([reveal.keys[gone] for reveal in reveals])
-        for name, gone_adds, key in _with(gone, PairKey.of(private), transcript):
-            (known[name].add if gone_adds else known[name].subtract).append(key)
-    return known
+        return nothing
+    offers = {offer.name: offer for offer in transcript.offers}
+    deals = {deal.name: deal for deal in transcript.deals}
+    unmasking = Unmasking(transcript.context, offers, deals, names)
+    try:
+        return unmasking.open(reveals, transcript.threshold).masks
+    except SumError as error:
+        if ended.outcome != SUMMED:
+            return nothing
+        raise _damaged(transcript, error.message) from None
+    except (KeyError, ValueError):
+        raise _damaged(transcript, "offers, deals and reveals are not of one session.") from None
 
 
-def _with(gone: str, masking: PairKey, transcript: Transcript) -> Iterator[tuple[str, bool, bytes]]:
-    """The masks between one that dropped out and each survivor."""
-    keys = {offer.name: offer.masking_key for offer in transcript.offers}
-    for name in transcript.ended.survivors:
-        adds, key = pair_mask_key(masking, transcript.context, gone, name, keys[name])
-        yield name, adds, key
+def _damaged(transcript: Transcript, what: str) -> ArtifactError:
+    return ArtifactError(
+        Code.ARTIFACT_INVALID,
+        what,
+        where=f"step {transcript.ended.step}, session {transcript.ended.session}",
+        remedy="The recording was changed: remove this folder, or record another run.",
+    )

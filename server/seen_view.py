@@ -8,11 +8,10 @@ from typing import Final
 
 import numpy as np
 
-from common.arrays import Floats
+from common.arrays import Floats, Words
 from common.config import Settings
 from common.privacy.plan import Release
 from common.privacy.shared_noise import natural, noise_std_of
-from common.protocol import Words
 from common.secure_sum.messages import Stage
 from server.seen import Seen, Transcript
 from server.seen_masks import known_masks
@@ -176,7 +175,7 @@ def _clients(
         raw = _plus(raw, words)
         samples.append((name, sample_of(words, transcript.clients)))
         looks[name] = {"words": looks_of(words)}
-        if name in known and known[name].subtract:
+        if name in known and known[name].added:
             bare = known[name].off(words)
             bare_sum = _plus(bare_sum, bare)
             looks[name]["bare"] = looks_of(bare)

@@ -27,6 +27,7 @@ BEGUN: Final = "begun"
 SUMMED: Final = "summed"
 """A session that made a total."""
 _FOLDER: Final = "sums"
+_KNOWN_BEFORE: Final = frozenset({Code.SUM_SESSION, Code.SUM_STAGE})
 _NAME: Final = re.compile(r"step-(\d{4,})-session-(\d+)\.json")
 
 
@@ -55,6 +56,16 @@ class SessionRecord(Settings):
     """Clients whose words were counted, in order of name."""
     dropped: dict[str, Drop] = Field(default_factory=dict)
     """How each client was lost. A survivor may be lost too, after its words were counted."""
+
+    @property
+    def may_have_cost(self) -> bool:
+        """Whether a client may have been charged for it.
+
+        Clients were asked for words; or the server was killed and does not know; or a client
+        knows the session from before, and this server has lost its memory of it.
+        """
+        known = any(drop.code in _KNOWN_BEFORE for drop in self.dropped.values())
+        return self.stage not in {"keys", "shares"} or known
 
 
 @dataclass(frozen=True)

@@ -7,34 +7,37 @@ others go on while they are at least a threshold.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from flwr.app import ArrayRecord, Message, RecordDict
 
+from common.arrays import Words
 from common.errors import Code, InboundError, ProtocolError, SumError
 from common.privacy.heads import SignedHead
 from common.privacy.inbound import ArraySpec, check_array
 from common.privacy.plan import Release
 from common.privacy.roster import Roster, Terms
-from common.protocol import OK, SUM, CallBody, ReplyBody, SumCall, SumReply, Task, Words
+from common.protocol import OK, SUM, CallBody, ReplyBody, SumCall, SumReply, Task
 from common.protocol.sum_context import context_of
+from common.secure_sum.checks import check_deal, check_reveal
 from common.secure_sum.collector import Collector
 from common.secure_sum.messages import Agreement, KeyOffer, Reveal, ShareOffer, Stage
 from server.asking import FLOWER_ERROR, Asking, log_refused
 from server.roster import NO_ANSWER, Member
 from server.seen import Recording
 from server.sessions import Drop
-from server.sum_judge import (
-    check_agreement,
-    check_deal,
-    check_name,
-    check_offer,
-    check_reveal,
-)
+from server.sum_judge import check_agreement, check_name, check_offer
 from server.witness import Asked
 
 __all__ = ["SumSession"]
+
+_NAMED: Final = 3
+"""Names in a line of the log."""
+_UNOPENED: Final = (
+    "could not open what a peer dealt to it: its own log names that peer, who may be to blame"
+)
 
 
 @dataclass
@@ -49,7 +52,7 @@ class SumSession:
         task: what is summed.
         release: what the words must be.
         terms: threshold of the job.
-        roster: if the server has it, who signed wrongly is dropped, and stops nobody else.
+        roster: of the job; who signs wrongly is dropped, and stops nobody else.
         timeout_seconds: how long each stage waits.
         recording: keeps what comes; None if nobody asked for that.
         context: of the session, in everything that clients sign.
@@ -64,7 +67,7 @@ class SumSession:
     task: Task
     release: Release
     terms: Terms
-    roster: Roster | None = None
+    roster: Roster
     timeout_seconds: float = 3600.0
     recording: Recording | None = None
     context: str = field(init=False)
@@ -76,6 +79,7 @@ class SumSession:
     _collector: Collector = field(init=False)
     _members: dict[str, Member] = field(default_factory=dict, init=False)
     _offers: dict[str, KeyOffer] = field(default_factory=dict, init=False)
+    _keys: set[str] = field(default_factory=set, init=False)
     _deals: dict[str, ShareOffer] = field(default_factory=dict, init=False)
     _agreements: dict[str, Agreement] = field(default_factory=dict, init=False)
     _reveals: dict[str, Reveal] = field(default_factory=dict, init=False)
@@ -141,6 +145,9 @@ class SumSession:
         self.bytes_up += sum(sizes.values())
         where = f"step {self.task.step} ({self.release.step}), session {self.task.session}"
         log_refused(lost, f"is lost at stage {stage} of {where}")
+        if stage == "masked":
+            unopened = {name: code for name, code in lost.items() if code == Code.SUM_SHARE}
+            log_refused(unopened, _UNOPENED)
         self._record(sizes)
 
     def _calls(
@@ -173,10 +180,11 @@ class SumSession:
         context, counted = self.context, self._counted
         match body:
             case KeyOffer():
-                check_offer(body, self._offers.values(), self.roster, context)
+                check_offer(body, self._keys, self.roster, context)
+                self._keys |= {body.sharing_key, body.masking_key}
                 self._offers[name] = body
             case ShareOffer():
-                check_deal(body, self._offers)
+                check_deal(body, sorted(self._offers))
                 self._deals[name] = body
             case Agreement():
                 check_agreement(body, counted, self.roster, context)
@@ -207,34 +215,13 @@ class SumSession:
         return OK
 
     def _total(self) -> Words:
-        """The total; by other shares than one client's where these are wrong."""
-        reveals = [self._reveals[name] for name in sorted(self._reveals)]
-        try:
-            return self._collector.total(reveals)
-        except SumError as error:
-            if error.code is not Code.SUM_SHARE:
-                raise
-            return self._total_without_one(reveals, error)
-
-    def _total_without_one(self, reveals: list[Reveal], error: SumError) -> Words:
-        """The total without the one client whose shares are wrong, if it can be told.
-
-        Secrets were announced by their hashes: if they come out right without a client, its
-        shares were wrong. If they never do, the dealer of a secret may be the one who lied, or
-        two who revealed it: nobody is named but the secret's owner, who may have done nothing.
-        """
-        for wrong in reveals[: self.terms.threshold]:
-            others = [reveal for reveal in reveals if reveal is not wrong]
-            if len(others) < self.terms.threshold:
-                break
-            try:
-                words = self._collector.total(others)
-            except SumError:
-                continue
-            self.dropped[wrong.name] = Drop(stage="reveal", code=error.code)
-            log_refused({wrong.name: error.code}, "reveals wrong shares")
-            return words
-        raise error
+        """The total; whose share does not fit a secret is recorded as lost, and was not needed."""
+        words = self._collector.total(self._reveals.values())
+        for name, owners in self._collector.wrong.items():
+            self.dropped[name] = Drop(stage="reveal", code=Code.SUM_SHARE)
+            what = f"reveals shares that do not fit, unless they were dealt so by {_some(owners)}"
+            log_refused({name: Code.SUM_SHARE}, what)
+        return words
 
     def _record(self, sizes: Mapping[str, int]) -> None:
         if self.recording is not None:
@@ -246,6 +233,12 @@ class SumSession:
                 agreements=self._agreements,
                 reveals=self._reveals,
             )
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first few, and how many more."""
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} others" if more > 0 else "")
 
 
 def _size(records: RecordDict) -> int:

@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from common.arrays import Floats
+from common.arrays import Floats, Words
 from common.errors import Code, RunError, SumError
 from common.job import Job
 from common.privacy.heads import SignedHead
 from common.privacy.plan import Release
 from common.privacy.roster import Roster, Terms
 from common.privacy.shared_noise import natural, noise_std_of
-from common.protocol import Task, Words
+from common.protocol import Task
 from common.protocol.sum_context import context_of
 from common.solvers.base import NoisyTotal
 from server.asking import Asking
@@ -61,7 +61,7 @@ class SecureSums:
         job: what is trained.
         terms: its threshold.
         sessions: numbers on disk.
-        roster: public roster keys, if the server has them.
+        roster: public roster keys of the job's clients.
         recorder: keeps what comes; None if nobody asked for that.
         attempts: most sessions of a step in one call.
         timeout_seconds: how long each stage waits.
@@ -71,7 +71,7 @@ class SecureSums:
     job: Job
     terms: Terms
     sessions: Sessions
-    roster: Roster | None = None
+    roster: Roster
     recorder: Recorder | None = None
     attempts: int = 2
     timeout_seconds: float = 3600.0

@@ -13,9 +13,8 @@ from typing import Final
 import numpy as np
 from scipy.special import chdtrc, ndtr
 
-from common.arrays import Floats
+from common.arrays import Floats, Words
 from common.config import Settings
-from common.protocol import Words
 
 __all__ = ["Looks", "Pair", "closest_pair", "looks_of", "sample_of"]
 

@@ -2,7 +2,8 @@
 
 A manifest names, for each client, the head that its ledger had after its last release. That
 head must be a row of the ledger, signed by its key; and job, plan and the steps released up
-to it must be what the ledger says.
+to it must be what the ledger says. Of secure sums, all sessions that were charged must be
+counted.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ class _Released:
 
     steps: list[tuple[int, int]] = field(default_factory=list)
     """Number of the `spend` row, and the step that it releases."""
+    sessions: dict[int, set[int]] = field(default_factory=dict)
+    """By step: the sessions that were charged, with or without their bytes."""
     plan: Mapping[str, Any] | None = None
     reproducible: bool = False
 
@@ -153,6 +156,17 @@ def _terms(released: _Released, manifest: Manifest) -> str | None:
             return f"admitted {name} {plan[name]!r}, it says {privacy.get(name)!r}"
     if manifest.private and (released.reproducible or plan["mode"] == "none"):
         return "released without secret noise, it says private"
+    return _charged(released, manifest) if plan["mode"] == "distributed" else None
+
+
+def _charged(released: _Released, manifest: Manifest) -> str | None:
+    """Sessions that were charged and the manifest does not count; it may count more of them."""
+    stated = manifest.privacy.get("charged")
+    counts = dict(enumerate(stated)) if isinstance(stated, list) else {}
+    for step, sessions in sorted(released.sessions.items()):
+        counted = counts.get(step, 0)
+        if len(sessions) > counted:
+            return f"was charged for {len(sessions)} sessions of step {step}, it counts {counted}"
     return None
 
 
@@ -185,6 +199,8 @@ def _released(rows: Sequence[Row | PlainRow], job_id: str) -> _Released:
             found.plan = row.body["plan"]
         elif row.kind == "reserve":
             reserved[row.seq] = row.body["step"]
+            sessions = found.sessions.setdefault(row.body["step"], set())
+            sessions.add(row.body.get("session", 0))
             found.reproducible = found.reproducible or bool(row.body.get("reproducible"))
     return found
 

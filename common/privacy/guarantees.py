@@ -1,7 +1,9 @@
 """What an admitted plan of secure sums promises, as its ledger says it: derived, and checked.
 
 The figures follow from the plan. They stand in the row so that whoever reads the ledger sees
-what was promised, and against whom, without computing; an audit holds them to the plan.
+what was promised, and against whom, without computing; an audit holds them to the plan. They
+are of every step summed once: a session that failed after its words left is charged as one
+more release, by a row of its own.
 """
 
 from __future__ import annotations

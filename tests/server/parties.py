@@ -19,6 +19,7 @@ from common.errors import HushRecError
 from common.job import Job
 from common.privacy.plan import Release
 from common.privacy.roster import Roster, Terms
+from common.privacy.shared_noise import natural, noise_std_of
 from common.privacy.signing import SigningKey
 from common.protocol import OK, SumCall, SumReply
 from common.protocol.sum_context import context_of
@@ -34,7 +35,7 @@ from common.secure_sum.party import Party
 from server.asking import Asking
 from server.roster import Member
 from server.sessions import Sessions
-from server.sums import SecureSums
+from server.sums import SecureSums, Summed
 
 Tamper: TypeAlias = Callable[[str, SumCall, SumReply], SumReply | None]
 """Who was asked, what, and the honest answer in; what arrives out, None for silence."""
@@ -175,7 +176,7 @@ class Federation:
 
     def sums(self, **changes: Any) -> SecureSums:
         asking = Asking(self.grid, self.members, None)
-        plain = SecureSums(asking, self.job, self.terms, Sessions(self.folder))
+        plain = SecureSums(asking, self.job, self.terms, Sessions(self.folder), self.roster)
         return replace(plain, **changes)
 
     def words_of(self, names: Iterable[str]) -> Any:
@@ -215,3 +216,15 @@ def change(
 def lose(stages: Mapping[str, Stage]) -> Tamper:
     """Silence from each of these clients, from its stage on."""
     return lambda name, call, reply: None if stages.get(name) == call.stage else reply
+
+
+def total_of(made: Federation, **changes: Any) -> Summed:
+    return made.sums(**changes).sum(0, {}, made.release)
+
+
+def check_total(made: Federation, summed: Summed, survivors: list[str]) -> None:
+    assert [member.name for member in summed.survivors] == survivors
+    wanted = natural(made.words_of(survivors), made.release)
+    assert np.array_equal(summed.total.values, wanted)
+    assert summed.total.noise_std == noise_std_of(made.release, len(survivors))
+    assert summed.total.population == 100.0 * len(survivors)

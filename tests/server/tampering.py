@@ -11,7 +11,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
 
 from common.privacy.heads import SignedHead
 from common.protocol import STEP, Reply
-from server.app import read_job
+from server.app import read_job, read_roster
 from server.record import RoundRecord
 from server.registry import Registry
 from server.roster import gather
@@ -36,7 +36,8 @@ class Seen:
 
 def rounds(run: Any, grid: Any, **changes: Any) -> Rounds:
     job = read_job(run.path)
-    plain = Rounds(grid, job, gather(grid, job), Registry(run.path / "server"))
+    roster = read_roster(run.path)
+    plain = Rounds(grid, job, gather(grid, job), Registry(run.path / "server"), roster=roster)
     return replace(plain, **changes)
 
 

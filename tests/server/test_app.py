@@ -46,16 +46,18 @@ def test_sums_are_recorded_where_the_folder_or_the_caller_says_so(
         assert not (run.path / "server" / "seen").exists()
 
 
-def test_a_server_without_a_roster_leaves_signatures_to_the_clients(
-    run: Any, start: Callable[..., None]
+def test_the_roster_beside_a_job_is_the_jobs_and_without_it_nobody_is_asked(
+    run: Any, start: Callable[..., None], spent: Callable[..., Any]
 ) -> None:
     roster = read_roster(run.path)
     assert roster is not None
     assert roster.digest == read_job(run.path).roster
     (run.path / ROSTER_FILE).unlink()
     assert read_roster(run.path) is None
-    start(run)
-    assert len(run.registry.rounds()) == 3
+    with pytest.raises(RunError, match="here is none") as caught:
+        start(run)
+    assert caught.value.code is Code.RUN_MISMATCH
+    assert all(kinds in ([], ["open"]) for kinds in spent(run.path).values())
 
 
 def test_another_roster_ends_a_run_before_anybody_is_asked(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,46 +20,8 @@ from common.secure_sum.states import Masking
 from server.app import read_job, read_roster
 from server.registry import Registry
 from server.sessions import BEGUN, SUMMED, Sessions
-from tests.server.tampering import Seen, Tamper, rounds
-
-SHOPS = ("shop-1", "shop-2", "shop-3", "shop-4", "shop-5")
-MARKET = {
-    "users": 150, "items": 60, "categories": 4, "shop_sizes": (40, 35, 30, 25, 20),
-    "events_per_user": 12.0, "seed": 3,
-}  # fmt: skip
-COUNTED: Mapping[Stage, bool] = {
-    "keys": False, "shares": False, "masked": False, "survivors": True, "reveal": True
-}  # fmt: skip
-Grid = Callable[..., Any]
-
-
-@pytest.fixture
-def sums_run(prepare_run: Callable[..., Any]) -> Callable[..., Any]:
-    """Five shops, at least four in a sum; budgets that are not what a test is about."""
-    plain = {"marketplace": MARKET, "mode": "distributed", "threshold": 4, "lifetime_epsilon": 20.0}
-    return lambda name="run", **more: prepare_run(name, **{**plain, **more})
-
-
-def of_stage(tamper: Tamper, stage: Stage, nodes: list[int], session: int | None = None) -> Tamper:
-    """Tamper with one stage of some nodes, in one session or in all."""
-
-    def apply(asked: Message, reply: Message) -> Message | None:
-        if asked.metadata.message_type != SUM or asked.metadata.dst_node_id not in nodes:
-            return reply
-        call = SumCall.from_records(asked.content)
-        if call.stage != stage or session not in (None, call.session):
-            return reply
-        return tamper(asked, reply)
-
-    return apply
-
-
-def silence(_asked: Message, _reply: Message) -> None:
-    return None
-
-
-def killed(_asked: Message, _reply: Message) -> None:
-    raise KeyboardInterrupt
+from tests.server.real_sums import COUNTED, MARKET, SHOPS, Grid, killed, nodes_of, of_stage, silence
+from tests.server.tampering import Seen, rounds
 
 
 class Inside:
@@ -93,10 +56,6 @@ class Inside:
                 (words,) = [w for w, m in self.masked if np.array_equal(m, sent)]
                 total = words if total is None else total + words
         return total
-
-
-def nodes_of(names: Any) -> list[int]:
-    return [2 + SHOPS.index(name) for name in names]
 
 
 @pytest.mark.parametrize("stage", [None, *STAGES])
@@ -230,6 +189,10 @@ def test_a_lost_memory_of_sessions_is_refused_by_clients_and_costs_nothing(
             continue
         break
     assert len(Registry(run.path / "server").rounds()) == 3
+    assert (
+        max(json.loads((run.path / "server/model/manifest.json").read_text())["privacy"]["charged"])
+        > 1
+    )
 
 
 def test_calls_are_signed_and_every_head_gets_its_receipt(
@@ -260,8 +223,6 @@ def test_calls_are_signed_and_every_head_gets_its_receipt(
 
 
 def beheaded(asked: Message, reply: Message) -> Message:
-    from dataclasses import replace
-
     honest = SumReply.from_records(reply.content, "masked")
     return Message(replace(honest, head=None).to_records(), reply_to=asked)
 
@@ -314,6 +275,30 @@ def test_the_servers_roster_must_be_the_jobs(sums_run: Any, recording_grid: Grid
         rounds(run, recording_grid(run.path), roster=read_roster(other.path)).run()
     assert caught.value.code is Code.RUN_MISMATCH
     assert read_roster(run.path / "clients") is None
+
+
+def test_secure_sums_need_a_roster_at_the_server(
+    sums_run: Any, recording_grid: Grid, spent: Any
+) -> None:
+    run = sums_run()
+    (run.path / "roster.toml").unlink()
+    with pytest.raises(RunError, match="here is none") as caught:
+        rounds(run, recording_grid(run.path)).run()
+    assert caught.value.code is Code.RUN_MISMATCH
+    assert "roster.toml" in caught.value.remedy
+    assert all(kinds in ([], ["open"]) for kinds in spent(run.path).values())
+
+
+def test_a_node_that_is_not_on_the_roster_is_not_asked_and_stops_nobody(
+    sums_run: Any, recording_grid: Grid, caplog: pytest.LogCaptureFixture
+) -> None:
+    run, seen = sums_run(), Seen()
+    grid = recording_grid(run.path)
+    runner = rounds(run, grid)
+    strangers = [replace(member, name=f"stranger-{member.name}") for member in runner.members[:2]]
+    replace(runner, members=[*strangers, *runner.members], observer=seen).run()
+    assert [record.answered for record in seen.records] == [SHOPS] * 3
+    assert "stranger-shop-1 is not on the roster and is not asked" in caplog.text
 
 
 @pytest.mark.parametrize(("factor", "accepted"), [(1.0, True), (2 / 3, False), (1.5, False)])

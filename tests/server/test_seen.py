@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,14 @@ from typer.testing import CliRunner
 from common.errors import ArtifactError, Code, RunError
 from common.privacy.shared_noise import natural
 from common.protocol import SumCall, SumReply
-from common.secure_sum.messages import STAGES
+from common.secure_sum.messages import STAGES, Reveal
 from hushrec import command_line
 from server.commands import STANDS_OUT
 from server.seen import RECORD_MARK, Recorder, Seen, recordings
 from server.seen_masks import known_masks
 from server.seen_view import SessionView, view_session
 from server.sessions import SUMMED
-from tests.server.parties import Federation, lose
+from tests.server.parties import Federation, change, lose
 from tests.server.tampering import rounds
 
 LOST = {"shop-2": "keys", "shop-4": "masked", "shop-6": "reveal"}
@@ -131,7 +132,7 @@ def test_known_masks_are_the_own_ones_and_those_of_who_dropped_out(
     assert set(known) == set(words)
     bare = {name: known[name].off(one) for name, one in words.items()}
     for name, one in bare.items():
-        masks = len(known[name].subtract) + len(known[name].add)
+        masks = len(known[name].added) + len(known[name].subtracted)
         assert masks == 2  # its own, and that with shop-4
         assert not np.array_equal(one, federation.client(name).words)
     total = sum(bare.values(), start=np.zeros_like(words["shop-1"]))
@@ -144,7 +145,73 @@ def test_nothing_is_known_before_secrets_are_revealed(federation: Federation) ->
         recorded(federation)
     (seen,) = recordings(federation.folder)
     known = known_masks(seen.transcript)
-    assert all(not one.subtract and not one.add for one in known.values())
+    assert all(not one.added and not one.subtracted for one in known.values())
+
+
+def no_number(shares: Mapping[str, str]) -> dict[str, str]:
+    return dict.fromkeys(shares, "f" * 66)
+
+
+def one_more(shares: Mapping[str, str]) -> dict[str, str]:
+    return {name: f"{int(share, 16) ^ 1:066x}" for name, share in shares.items()}
+
+
+@pytest.mark.parametrize("wrong", ["shop-1", "shop-9"])
+@pytest.mark.parametrize("kind", ["seeds", "keys"])
+@pytest.mark.parametrize("make", [no_number, one_more])
+def test_wrong_shares_that_did_no_harm_are_no_alarm(
+    federation: Federation, wrong: str, kind: str, make: Callable[[Mapping[str, str]], Any]
+) -> None:
+    """Of the first six who reveal, or of two to spare: the recording adds up all the same."""
+    away = lose({"shop-4": "masked"})
+
+    def lie(reply: SumReply) -> SumReply:
+        assert isinstance(reply.body, Reveal)
+        shares = {kind: make(getattr(reply.body, kind))}
+        return replace(reply, body=reply.body.model_copy(update=shares))
+
+    at_reveal = change("reveal", [wrong], lie)
+    federation.grid.tampering = lambda name, call, reply: (
+        at_reveal(name, call, reply) if name == wrong else away(name, call, reply)
+    )
+    seen = recorded(federation)
+    assert seen.transcript.ended.dropped[wrong].code == "sum-share"
+    view = view_session(seen, federation.release)
+    assert view.total is not None
+    assert view.total.adds_up
+    assert not view.stands_out
+
+
+def test_a_session_that_wrong_shares_ended_is_shown(federation: Federation) -> None:
+    away = federation.grid.tampering
+
+    def lie(name: str, call: SumCall, reply: SumReply) -> SumReply | None:
+        if call.stage == "reveal" and name in {"shop-1", "shop-3"}:
+            assert isinstance(reply.body, Reveal)
+            body = reply.body.model_copy(update={"seeds": no_number(reply.body.seeds)})
+            return replace(reply, body=body)
+        return away(name, call, reply)
+
+    federation.grid.tampering = lie
+    with pytest.raises(RunError, match="sum-share"):
+        recorded(federation)
+    (seen,) = recordings(federation.folder)
+    view = view_session(seen, federation.release)
+    assert (view.outcome, view.total, view.stands_out) == ("sum-share", None, False)
+
+
+@pytest.mark.parametrize("part", ["offers", "deals", "reveals"])
+def test_a_recording_that_was_changed_is_an_error_with_a_code(
+    federation: Federation, part: str
+) -> None:
+    seen = recorded(federation)
+    path = seen.folder / "transcript.json"
+    values = json.loads(path.read_text())
+    values[part][0]["name"] = "shop-0"
+    path.write_text(json.dumps(values))
+    with pytest.raises(ArtifactError) as caught:
+        view_session(seen, federation.release)
+    assert caught.value.code is Code.ARTIFACT_INVALID
 
 
 def test_masked_words_look_like_nothing_and_the_total_does_not(federation: Federation) -> None:

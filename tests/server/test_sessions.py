@@ -35,6 +35,27 @@ def test_a_new_process_goes_on_where_another_was_killed(tmp_path: Path) -> None:
     assert [record.outcome for record in Sessions(tmp_path).of(4)] == [BEGUN, BEGUN]
 
 
+@pytest.mark.parametrize(
+    ("stage", "code", "cost"),
+    [
+        (None, None, True),  # the server was killed and does not know
+        ("keys", "no-answer", False),
+        ("shares", "sum-threshold", False),
+        ("masked", "no-answer", True),
+        ("survivors", None, True),
+        ("reveal", None, True),
+        ("keys", "sum-session", True),  # a client knows the session from before
+        ("shares", "sum-stage", True),
+    ],
+)
+def test_a_session_counts_as_charged_unless_it_is_known_not_to_be(
+    stage: Any, code: str | None, cost: bool
+) -> None:
+    dropped = {"a": Drop(stage=stage, code=code)} if code is not None else {}
+    record = SessionRecord(step=0, session=0, stage=stage, dropped=dropped)
+    assert record.may_have_cost is cost
+
+
 def test_two_servers_in_one_folder_never_have_one_number(tmp_path: Path) -> None:
     running = [
         subprocess.Popen(

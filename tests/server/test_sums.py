@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,34 +13,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import Code, RunError
-from common.privacy.shared_noise import natural, noise_std_of
 from common.protocol import OK, SumCall, SumReply
 from common.secure_sum.messages import STAGES, Stage
 from server.sessions import BEGUN, SUMMED, Sessions
-from server.sums import Summed
-from tests.server.parties import Federation, PartyGrid, Tamper, change, lose
+from tests.server.parties import (
+    Federation,
+    PartyGrid,
+    Tamper,
+    change,
+    check_total,
+    lose,
+    total_of,
+)
+from tests.server.real_sums import COUNTED
 
 Make = Callable[..., Federation]
 NO_INPUTS: dict[str, Any] = {}
-
-
-@pytest.fixture
-def federation(tmp_path: Path) -> Make:
-    return lambda clients=5, threshold=4, **more: Federation.of(
-        tmp_path, clients, threshold, **more
-    )
-
-
-def total_of(made: Federation, **changes: Any) -> Summed:
-    return made.sums(**changes).sum(0, NO_INPUTS, made.release)
-
-
-def check_total(made: Federation, summed: Summed, survivors: list[str]) -> None:
-    assert [member.name for member in summed.survivors] == survivors
-    wanted = natural(made.words_of(survivors), made.release)
-    assert np.array_equal(summed.total.values, wanted)
-    assert summed.total.noise_std == noise_std_of(made.release, len(survivors))
-    assert summed.total.population == 100.0 * len(survivors)
 
 
 def asked_at(made: Federation, stage: Stage) -> list[str]:
@@ -60,11 +47,6 @@ def test_the_total_is_exactly_that_of_the_words(federation: Make) -> None:
     assert [record.outcome for record in summed.sessions] == [SUMMED]
     for stage in STAGES:
         assert asked_at(made, stage) == made.names
-
-
-COUNTED: Mapping[Stage, bool] = {
-    "keys": False, "shares": False, "masked": False, "survivors": True, "reveal": True
-}  # fmt: skip
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -194,152 +176,6 @@ def test_a_refusal_is_a_drop_out_with_its_code(federation: Make) -> None:
     summed = total_of(made)
     check_total(made, summed, ["shop-1", "shop-3", "shop-4", "shop-5"])
     assert summed.refused == {"shop-2": "budget-lifetime"}
-
-
-def as_another(reply: SumReply) -> SumReply:
-    assert reply.body is not None
-    return replace(reply, body=reply.body.model_copy(update={"name": "shop-1"}))
-
-
-def body(**fields: Any) -> Callable[[SumReply], SumReply]:
-    def make(reply: SumReply) -> SumReply:
-        assert reply.body is not None
-        return replace(reply, body=reply.body.model_copy(update=fields))
-
-    return make
-
-
-def words(make: Callable[[Any], Any]) -> Callable[[SumReply], SumReply]:
-    return lambda reply: replace(reply, words=make(reply.words))
-
-
-def from_body(make: Callable[[Any], dict[str, Any]]) -> Callable[[SumReply], SumReply]:
-    return lambda reply: body(**make(reply.body))(reply)
-
-
-def without_first(values: dict[str, str]) -> dict[str, str]:
-    return dict(list(values.items())[1:])
-
-
-NONSENSE: dict[str, tuple[Stage, Callable[[SumReply], SumReply], str]] = {
-    "another's offer": ("keys", as_another, "sum-peers"),
-    "a key of low order": ("keys", body(masking_key="0" * 64), "sum-peers"),
-    "one key twice": ("keys", from_body(lambda b: {"masking_key": b.sharing_key}), "sum-peers"),
-    "no offer": ("keys", lambda r: replace(r, body=None), "protocol-invalid"),
-    "another's deal": ("shares", as_another, "sum-peers"),
-    "a deal to nobody": ("shares", body(shares=()), "sum-share"),
-    "a deal short of one": ("shares", from_body(lambda b: {"shares": b.shares[1:]}), "sum-share"),
-    "a deal in disorder": (
-        "shares", from_body(lambda b: {"shares": b.shares[::-1]}), "sum-share"
-    ),
-    "a deal to one twice": (
-        "shares", from_body(lambda b: {"shares": (b.shares[0], *b.shares[:-1])}), "sum-share"
-    ),
-    "a deal by another": (
-        "shares",
-        from_body(lambda b: {"shares": tuple(
-            s.model_copy(update={"sender": "shop-1"}) for s in b.shares)}),
-        "sum-share",
-    ),
-    "no words": ("masked", lambda r: replace(r, words=None), "protocol-invalid"),
-    "fewer words": ("masked", words(lambda w: w[:-1].copy()), "inbound-array"),
-    "one word for all": ("masked", words(lambda w: w[:1].copy()), "inbound-array"),
-    "floats": ("masked", words(lambda w: w.astype(np.float32)), "protocol-invalid"),
-    "signed words": ("masked", words(lambda w: w.astype(np.int64)), "protocol-invalid"),
-    "words of another size": ("masked", words(lambda w: w.astype(
-        np.uint64 if w.dtype == np.uint32 else np.uint32)), "inbound-array"),
-    "another's agreement": ("survivors", as_another, "sum-peers"),
-    "another's reveal": ("reveal", as_another, "sum-peers"),
-    "a seed short": ("reveal", from_body(lambda b: {"seeds": without_first(b.seeds)}), "sum-share"),
-    "a key nobody asked for": (
-        "reveal", from_body(lambda b: {"keys": {"shop-1": b.seeds["shop-1"]}}), "sum-share"
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", NONSENSE)
-def test_who_says_nonsense_is_dropped_and_the_others_go_on(federation: Make, name: str) -> None:
-    stage, make, code = NONSENSE[name]
-    made = federation()
-    made.grid.tampering = change(stage, ["shop-3"], make)
-    summed = total_of(made, attempts=1)
-    left = [n for n in made.names if n != "shop-3"]
-    check_total(made, summed, made.names if COUNTED[stage] else left)
-    (record,) = summed.sessions
-    assert {n: (d.stage, d.code) for n, d in record.dropped.items()} == {"shop-3": (stage, code)}
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_an_error_of_flowers_is_a_drop_out(federation: Make, stage: Stage) -> None:
-    from flwr.app import Error, Message
-
-    made = federation()
-
-    def fail(call: SumCall, answer: Message) -> Message:
-        if call.stage == stage and answer.metadata.src_node_id == 4:
-            answer.__dict__["_error"] = Error(1, "quotes a row")
-            answer.__dict__["_content"] = None
-        return answer
-
-    made.grid.raw = fail
-    (record,) = total_of(made).sessions
-    assert {n: (d.stage, d.code) for n, d in record.dropped.items()} == {
-        "shop-3": (stage, "flower-error")
-    }
-
-
-SIGNED: dict[str, tuple[Stage, str]] = {"keys": ("keys", "sum-peers"), "survivors": ("survivors", "sum-survivors")}  # fmt: skip # noqa: E501
-
-
-@pytest.mark.parametrize("stage", SIGNED)
-def test_who_signs_wrongly_stops_the_others_unless_the_server_has_the_roster(
-    federation: Make, stage: Stage
-) -> None:
-    made = federation()
-    made.grid.tampering = change(stage, ["shop-3"], body(signature="0" * 128))
-    with pytest.raises(RunError):
-        total_of(made, attempts=1)
-    summed = total_of(made, attempts=1, roster=made.roster)
-    assert summed.sessions[-1].dropped["shop-3"].code == SIGNED[stage][1]
-
-
-def wrong_share(reply: SumReply) -> SumReply:
-    assert reply.body is not None
-    seeds = {name: f"{int(share, 16) ^ 1:066x}" for name, share in reply.body.seeds.items()}  # type: ignore[union-attr]
-    return body(seeds=seeds)(reply)
-
-
-@pytest.mark.parametrize("wrong", ["shop-1", "shop-3", "shop-5"])
-def test_one_who_reveals_wrong_shares_is_found_where_there_is_one_to_spare(
-    federation: Make, wrong: str
-) -> None:
-    made = federation(5, 4)
-    made.grid.tampering = change("reveal", [wrong], wrong_share)
-    summed = total_of(made, attempts=1)
-    check_total(made, summed, made.names)
-    dropped = {n: (d.stage, d.code) for n, d in summed.sessions[0].dropped.items()}
-    used = wrong != "shop-5"  # the first four are enough
-    assert dropped == ({wrong: ("reveal", "sum-share")} if used else {})
-
-
-@pytest.mark.parametrize(("threshold", "wrong"), [(5, ["shop-2"]), (4, ["shop-2", "shop-3"])])
-def test_wrong_shares_with_nobody_to_spare_end_the_session_and_name_the_secret(
-    federation: Make, threshold: int, wrong: list[str]
-) -> None:
-    made = federation(5, threshold)
-    made.grid.tampering = change("reveal", wrong, wrong_share)
-    with pytest.raises(RunError, match="sum-share: the shares of a secret of shop-1") as caught:
-        total_of(made, attempts=1)
-    assert "Lost: nobody" in caught.value.message
-    made.grid.tampering = lambda _, __, reply: reply
-    check_total(made, total_of(made), made.names)
-
-
-def test_a_seed_that_was_announced_otherwise_ends_the_session(federation: Make) -> None:
-    made = federation(6, 4)
-    made.grid.tampering = change("shares", ["shop-4"], body(seed_digest="0" * 64))
-    with pytest.raises(RunError, match="a secret of shop-4"):
-        total_of(made, attempts=1)
 
 
 def test_inputs_travel_at_one_stage_and_are_in_memory_once(

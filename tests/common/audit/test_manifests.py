@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from common.files import write_atomic
 from common.privacy.events import event_of
 from common.privacy.heads import SignedHead
 from common.privacy.ledger import Row, next_row, open_row
-from common.privacy.plan import ReleaseShape
+from common.privacy.plan import PrivacyPlan, ReleaseShape
 from common.privacy.planner import make_plan
+from common.privacy.roster import Terms
 from common.privacy.signing import SigningKey
 
 JOB = "a" * 32
@@ -36,18 +38,23 @@ PRIVACY = {
 }
 
 
-def ledger(*, reproducible: bool = False) -> list[Row]:
-    """A ledger that released both steps."""
+def ledger(
+    *,
+    reproducible: bool = False,
+    plan: PrivacyPlan = PLAN,
+    charges: Sequence[tuple[int, int]] = ((0, 0), (1, 0)),
+) -> list[Row]:
+    """A ledger that released both steps, each in one session."""
     rows = [open_row("shop-1", "d" * 32, "0" * 64, "2026", KEY.public)]
 
     def add(kind: Any, **body: Any) -> None:
         rows.append(next_row(rows[-1], kind, body, "2026"))
 
-    add("admit", job_id=JOB, plan=PLAN.model_dump(mode="json"))
-    for step, release in enumerate(PLAN.releases):
-        event = event_of(release).model_dump(mode="json")
+    add("admit", job_id=JOB, plan=plan.model_dump(mode="json"))
+    for step, session in charges:
+        event = event_of(plan.releases[step]).model_dump(mode="json")
         more = {"reproducible": True} if reproducible else {}
-        add("reserve", job_id=JOB, step=step, event=event, **more)
+        add("reserve", job_id=JOB, step=step, session=session, event=event, **more)
         add("spend", reservation=rows[-1].seq, release_sha256="0" * 64)
     return rows
 
@@ -132,6 +139,33 @@ def test_noise_from_a_seed_is_not_private() -> None:
     assert found == ["shop-1 released without secret noise, it says private."]
     honest = artefact(1, heads={"shop-1": signed}, private=False)
     assert whats(honest, rows=rows) == []
+
+
+@pytest.mark.parametrize(
+    ("charged", "finding"),
+    [
+        ([2, 1], None),
+        ([2, 3], None),  # of some sessions a server cannot know
+        ([1, 1], "was charged for 2 sessions of step 0, it counts 1"),
+        ([2], "was charged for 1 sessions of step 1, it counts 0"),
+        (None, "was charged for 2 sessions of step 0, it counts 0"),
+        ("22", "was charged for 2 sessions of step 0, it counts 0"),
+    ],
+)
+def test_every_charged_session_of_a_secure_sum_is_counted(
+    charged: Any, finding: str | None
+) -> None:
+    plan = make_plan(
+        [ReleaseShape(step=f"s{k}", rows=20, width=2, share=1.0) for k in (1, 2)],
+        epsilon=3.0, delta=1e-5, unit="user", mode="distributed", population=1000,
+        terms=Terms(5, 4, 1),
+    )  # fmt: skip
+    rows = ledger(plan=plan, charges=[(0, 0), (0, 1), (1, 0)])
+    releases = [release.model_dump(mode="json") for release in plan.releases]
+    privacy = {**PRIVACY, "mode": "distributed", "releases": releases, "charged": charged}
+    signed = SignedHead.sign(KEY, "shop-1", 7, rows[7].hash).model_dump()
+    found = whats(artefact(2, heads={"shop-1": signed}, privacy=privacy), rows=rows)
+    assert found == ([] if finding is None else [f"shop-1 {finding}."])
 
 
 def test_artefacts_are_found_whole_in_order_or_named(tmp_path: Path) -> None:
