@@ -15,6 +15,8 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 import typer
 
+from common.enrolment.group import Enrolment
+
 __all__ = ["command_line", "main"]
 
 
@@ -29,23 +31,29 @@ def command_line() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.callback()(_hushrec)
+    enrolment = Enrolment()
+    app.add_typer(enrolment.app, name="enroll")
     with _wing("client"):
         from client.commands import budget, plan
         from client.commands_audit import audit_commands
         from client.commands_roster import roster
+        from client.enroll.commands import extend as enrol_clients
         from client.launcher.commands import bundle
 
         app.command("budget")(budget)
         app.command("plan")(plan)
         app.command("bundle")(bundle)
         app.command("roster")(roster)
+        enrol_clients(enrolment)
         audit = audit_commands()
         app.add_typer(audit, name="audit")
     with _wing("server"):
         from server.commands import seen
         from server.commands_gateway import server_commands
+        from server.enroll.commands import extend as enrol_servers
 
         app.command("seen")(seen)
+        enrol_servers(enrolment)
         app.add_typer(server_commands(), name="server")
     with _wing("simulations"):
         from simulations.audit.commands import extend

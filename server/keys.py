@@ -16,13 +16,22 @@ from common.job import Job
 from common.privacy.signing import SigningKey
 from server.witness import WITNESS_NAME
 
-__all__ = ["HOME_SETTING", "HOME_VARIABLE", "key_of", "server_home", "server_key"]
+__all__ = [
+    "HOME_SETTING",
+    "HOME_VARIABLE",
+    "SERVER_KEY",
+    "home_key",
+    "key_of",
+    "server_home",
+    "server_key",
+]
 
 HOME_VARIABLE: Final = "HUSHREC_SERVER_HOME"
 """Environment variable of the server's process: the home that its runs share."""
 HOME_SETTING: Final = "server-home"
 """Run configuration key for the same; it wins."""
-_FILE: Final = "server_key.pem"
+SERVER_KEY: Final = "server_key.pem"
+"""The private key, in the home."""
 
 
 def server_home(run: Path, configured: object = "") -> Path:
@@ -57,15 +66,25 @@ def server_home(run: Path, configured: object = "") -> Path:
 def server_key(run: Path) -> SigningKey:
     """The key of the server of a run, made if there is none: for whoever lays a run out.
 
-    Processes that make the key of one home at once get the same one.
-
     Raises:
         ConfigError: `config-invalid`, the file holds no key, or the home is no absolute path.
         RunError: `run-mismatch`, the home has a witness whose key is gone.
         DataError: it cannot be written.
     """
-    home = server_home(run)
-    path = home / _FILE
+    return home_key(server_home(run))
+
+
+def home_key(home: Path) -> SigningKey:
+    """The key of a server's home, made if there is none.
+
+    Processes that make the key of one home at once get the same one.
+
+    Raises:
+        ConfigError: `config-invalid`, the file holds no key.
+        RunError: `run-mismatch`, the home has a witness whose key is gone.
+        DataError: it cannot be written.
+    """
+    path = home / SERVER_KEY
     if path.exists():
         return SigningKey.load(path)
     if (home / WITNESS_NAME).exists() and not path.exists():
@@ -92,7 +111,7 @@ def key_of(job: Job, home: Path) -> SigningKey | None:
     """
     if job.server is None:
         return None
-    path = home / _FILE
+    path = home / SERVER_KEY
     key = SigningKey.load(path) if path.exists() else None
     if key is None or key.public != job.server:
         raise RunError(

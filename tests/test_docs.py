@@ -30,14 +30,14 @@ from simulations.scenario import Scenario
 ROOT = Path(__file__).resolve().parents[1]
 GUIDE = ROOT / "docs" / "guide"
 ERRORS = ROOT / "docs" / "errors"
-SECTIONED = ("audit.md", "gateway.md")
+SECTIONED = ("audit.md", "enrolment.md", "gateway.md")
 """Guides that have a section for each command that they explain."""
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 SCENARIOS = sorted((ROOT / "simulations" / "scenarios").glob("*.toml"))
 OTHERS_OPTIONS = {"--help", "--constraint", "--strict", "--node-config", "--run-config"}
 """Options in prose that belong to every command, or to pip, mypy or Flower."""
 OTHERS_COMMANDS = {".", "apt-get", "cat", "cd", "export", "git", "pytest", "python", "ruff"}
-OTHERS_COMMANDS |= {"flower-superlink", "flower-supernode", "flwr", "ssh-keygen"}
+OTHERS_COMMANDS |= {"flower-superlink", "flower-supernode", "flwr", "ssh-keygen", "systemctl"}
 
 
 class Block(NamedTuple):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
-import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -25,6 +23,7 @@ from common.certificates import (
     new_key,
 )
 from common.errors import Code, ConfigError
+from tests.common.tls import handshake
 
 SIGNER, KEY = new_key(), new_key()
 AUTHORITY = make_authority("test", SIGNER, days=30)
@@ -32,43 +31,20 @@ LONG_AGO = datetime.now(UTC) - timedelta(days=90)
 HOSTS = ("shop.example", "127.0.0.1")
 
 
-def handshake(folder: Path, certificate: Certificate, key: Key, authority: Certificate, to: str):
+def connect(
+    folder: Path, certificate: Certificate, key: Key, authority: Certificate, to: str
+) -> tuple[bytes, str | None]:
     """Serve one connection with the certificate and connect as a client would."""
     (folder / "tls.pem").write_bytes(certificate_pem(certificate))
     (folder / "tls_key.pem").write_bytes(key_pem(key))
     (folder / "ca.pem").write_bytes(certificate_pem(authority))
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(folder / "tls.pem", folder / "tls_key.pem")
-    client = ssl.create_default_context(cafile=str(folder / "ca.pem"))
-    client.verify_flags |= ssl.VERIFY_X509_STRICT
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        thread = threading.Thread(target=_serve, args=(listening, server))
-        thread.start()
-        try:
-            with (
-                socket.create_connection(listening.getsockname(), timeout=20) as plain,
-                client.wrap_socket(plain, server_hostname=to) as secure,
-            ):
-                return secure.recv(5), secure.version()
-        finally:
-            thread.join()
-
-
-def _serve(listening: socket.socket, context: ssl.SSLContext) -> None:
-    plain, _ = listening.accept()
-    with plain:
-        plain.settimeout(20)
-        try:
-            with context.wrap_socket(plain, server_side=True) as secure:
-                secure.sendall(b"hello")
-        except (ssl.SSLError, OSError):  # the client refused
-            pass
+    return handshake(folder / "tls.pem", folder / "tls_key.pem", folder / "ca.pem", to)
 
 
 @pytest.mark.parametrize("host", HOSTS)
 def test_a_client_with_the_authority_connects_to_every_host(tmp_path: Path, host: str) -> None:
     certificate = issue(AUTHORITY, SIGNER, KEY, HOSTS, days=10)
-    said, version = handshake(tmp_path, certificate, KEY, AUTHORITY, host)
+    said, version = connect(tmp_path, certificate, KEY, AUTHORITY, host)
     assert said == b"hello"
     assert version == "TLSv1.3"
 
@@ -77,16 +53,16 @@ def test_a_certificate_that_is_over_is_refused(tmp_path: Path) -> None:
     old = make_authority("test", SIGNER, days=365, now=LONG_AGO)
     expired = issue(old, SIGNER, KEY, HOSTS, days=10, now=LONG_AGO)
     with pytest.raises(ssl.SSLCertVerificationError, match="expired"):
-        handshake(tmp_path, expired, KEY, old, "127.0.0.1")
+        connect(tmp_path, expired, KEY, old, "127.0.0.1")
     renewed = issue(old, SIGNER, KEY, HOSTS, days=10)
-    assert handshake(tmp_path, renewed, KEY, old, "127.0.0.1")[0] == b"hello"
+    assert connect(tmp_path, renewed, KEY, old, "127.0.0.1")[0] == b"hello"
 
 
 @pytest.mark.parametrize("host", ["other.example", "127.0.0.2", "sub.shop.example"])
 def test_another_host_is_refused(tmp_path: Path, host: str) -> None:
     certificate = issue(AUTHORITY, SIGNER, KEY, HOSTS, days=10)
     with pytest.raises(ssl.SSLCertVerificationError, match=r"match|mismatch"):
-        handshake(tmp_path, certificate, KEY, AUTHORITY, host)
+        connect(tmp_path, certificate, KEY, AUTHORITY, host)
 
 
 def test_the_certificate_of_another_authority_is_refused(tmp_path: Path) -> None:
@@ -94,7 +70,7 @@ def test_the_certificate_of_another_authority_is_refused(tmp_path: Path) -> None
     theirs = make_authority("test", stranger, days=30)
     forged = issue(theirs, stranger, KEY, HOSTS, days=10)
     with pytest.raises(ssl.SSLCertVerificationError):
-        handshake(tmp_path, forged, KEY, AUTHORITY, "127.0.0.1")
+        connect(tmp_path, forged, KEY, AUTHORITY, "127.0.0.1")
 
 
 def test_a_server_cannot_vouch_for_another(tmp_path: Path) -> None:
@@ -103,7 +79,7 @@ def test_a_server_cannot_vouch_for_another(tmp_path: Path) -> None:
     other = new_key()
     forged = issue(certificate, KEY, other, ("127.0.0.1",), days=5)
     with pytest.raises(ssl.SSLCertVerificationError):
-        handshake(tmp_path, forged, other, AUTHORITY, "127.0.0.1")
+        connect(tmp_path, forged, other, AUTHORITY, "127.0.0.1")
 
 
 def test_it_does_not_outlive_its_authority() -> None:
