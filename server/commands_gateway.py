@@ -13,9 +13,6 @@ from common.terminal import finish
 __all__ = ["server_commands"]
 
 _INSIDE: Final = "127.0.0.1:8000"
-FolderArgument = Annotated[
-    Path, typer.Argument(help="Folder of the server; made if there is none.")
-]
 InsideOption = Annotated[
     str, typer.Option(help="Loopback address of Control and Runtime, IP:PORT.")
 ]
@@ -30,7 +27,7 @@ def server_commands() -> typer.Typer:
 
 
 def run(
-    folder: FolderArgument,
+    folder: Annotated[Path, typer.Argument(help="Folder of the server; made if there is none.")],
     listen: Annotated[str, typer.Option(help="Address that nodes reach, IP:PORT.")],
     certificate: Annotated[
         Path | None,
@@ -75,7 +72,7 @@ def run(
 
 
 def login(
-    folder: FolderArgument,
+    folder: Annotated[Path, typer.Argument(help="Folder of a server that has run.")],
     inside: InsideOption = _INSIDE,
     name: Annotated[str, typer.Option(help="What `flwr` calls the server.")] = "hushrec",
 ) -> None:
@@ -91,7 +88,7 @@ def login(
         from server.gateway.operator import remember
 
         address = Address.read(inside)
-        remember(ServerFolder.opened(folder), address, name)
+        remember(ServerFolder.of_server(folder), address, name)
         typer.echo(f"flwr run . {name}  goes to https://{address}")
 
     finish(work)

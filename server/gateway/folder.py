@@ -23,6 +23,7 @@ from common.files import write_atomic
 
 __all__ = ["Pair", "ServerFolder"]
 
+_TOKEN: Final = "operator.token"  # noqa: S105  the name of a file
 _VALID: Final = timedelta(days=3650)
 _RENEWED: Final = timedelta(days=365)
 """What is valid for less is made anew, at a start."""
@@ -65,6 +66,32 @@ class ServerFolder:
             )
         return cls(path.resolve())
 
+    @classmethod
+    def of_server(cls, path: Path) -> ServerFolder:
+        """The folder of a server that has run, as it is.
+
+        Raises:
+            ConfigError: none has run there, or it cannot be read.
+        """
+        folder = cls(path.resolve())
+        try:
+            missing = not ((path / _TOKEN).is_file() and folder.inside.certificate.is_file())
+        except OSError:
+            missing = True
+        if missing:
+            raise ConfigError(
+                Code.CONFIG_NOT_FOUND,
+                "no server has run here.",
+                where=str(path),
+                remedy="Start it first with `hushrec server run`, and log in as the same user.",
+            )
+        return folder
+
+    @property
+    def inside(self) -> Pair:
+        """The certificate of the server's own, where it is or will be."""
+        return Pair(self.path / "inside.pem", self.path / "inside.key")
+
     @property
     def database(self) -> Path:
         """Flower's database: nodes, runs, messages."""
@@ -82,11 +109,11 @@ class ServerFolder:
 
     def operator_token(self) -> str:
         """What the operator's commands show to the Control API."""
-        return self._secret("operator.token").read_text()
+        return self._secret(_TOKEN).read_text()
 
     def inside_certificate(self, host: str) -> Pair:
         """A certificate of the server's own for the address inside; made anew where it is old."""
-        pair = Pair(self.path / "inside.pem", self.path / "inside.key")
+        pair = self.inside
         if not (pair.key.exists() and pair.certificate.exists() and _is_good(pair, host)):
             certificate, key = _self_signed(host)
             write_atomic(pair.key, key, mode=0o600)

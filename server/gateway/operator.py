@@ -79,7 +79,7 @@ def remember(folder: ServerFolder, inside: Address, name: str) -> None:
         inside: where Control is.
         name: of the connection, for `flwr run . NAME`.
     """
-    address, roots = str(inside), str(folder.inside_certificate(inside.host).certificate)
+    address, roots = str(inside), str(folder.inside.certificate)
     write_superlink_connection(SuperLinkConnection(name, address, roots))
     store, token = get_credential_store(), folder.operator_token().encode()
     store.set(AUTHN_TYPE_STORE_KEY % address, AuthnType.OIDC.encode())

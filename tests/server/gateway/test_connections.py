@@ -195,6 +195,16 @@ def test_on_the_wire_too_a_path_is_spelt_in_one_way(tmp_path: Path, target: str)
     assert len(served(tmp_path, Limits(), talk)) == 1
 
 
+def test_no_header_says_where_a_request_comes_from(tmp_path: Path) -> None:
+    async def talk(connect: Callable[[], Awaitable[Peer]]) -> None:
+        said = b"GET /health HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 192.0.2.9\r\n"
+        said += b"Forwarded: for=192.0.2.9\r\nX-Original-URL: /docs\r\n\r\n"
+        assert (await (await connect()).say(said)).startswith(b"HTTP/1.1 200")
+
+    (line,) = served(tmp_path, Limits(), talk)
+    assert (line["remote"], line["path"]) == ("127.0.0.1", "/health")
+
+
 def test_an_upgrade_is_not_there(tmp_path: Path) -> None:
     async def talk(connect: Callable[[], Awaitable[Peer]]) -> None:
         said = (

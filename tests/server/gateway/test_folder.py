@@ -70,3 +70,15 @@ def test_the_certificate_inside_stays_and_is_for_one_address(folder: ServerFolde
     found = x509.load_pem_x509_certificate(pair.certificate.read_bytes())
     names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.IPAddress) == [ipaddress.ip_address("::1")]
+
+
+def test_a_server_that_has_not_run_lets_nobody_in(folder: ServerFolder, tmp_path: Path) -> None:
+    """Looking for it makes nothing: another token than the server's would be no use."""
+    for path in (folder.path, tmp_path / "nowhere"):
+        with pytest.raises(ConfigError) as caught:
+            ServerFolder.of_server(path)
+        assert caught.value.code is Code.CONFIG_NOT_FOUND
+    assert list(tmp_path.rglob("*")) == [folder.path]
+    token, pair = folder.operator_token(), folder.inside_certificate("127.0.0.1")
+    found = ServerFolder.of_server(folder.path)
+    assert (found.operator_token(), found.inside) == (token, pair)
