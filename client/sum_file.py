@@ -52,7 +52,7 @@ def connect(folder: Path, layout: str, *, survives_power_cut: bool) -> sqlite3.C
             synchronous = "EXTRA" if survives_power_cut else "OFF"
             connection.execute(f"PRAGMA synchronous = {synchronous}")
             connection.execute("PRAGMA fullfsync = ON")
-            connection.executescript(layout)
+            connection.executescript(f"BEGIN; {layout} COMMIT;")
             _wipe(connection, path)
     except BaseException:
         connection.close()

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 import client.ledger_reader
+from client.folder_lock import folder_lock
 from client.ledger_store import Key, LedgerStore
 from common.errors import Code, HushRecError, LedgerError, PrivacyError
 from common.privacy.heads import Receipt
@@ -395,3 +396,18 @@ def test_what_was_agreed_is_found_among_few_rows_however_many_there_are(
         assert len(read) <= 3
         assert ledger.agreed(Key(KEY.job_id, 61, 0)) is None  # no words: all are looked at
         assert len(read) > 60
+
+
+def test_who_begins_a_ledger_waits_for_another_who_does(path: Path) -> None:
+    begun = threading.Event()
+
+    def begin() -> None:
+        opened(path).close()
+        begun.set()
+
+    waiting = threading.Thread(target=begin, daemon=True)
+    with folder_lock(path.parent):
+        waiting.start()
+        assert not begun.wait(timeout=0.5)
+    waiting.join()
+    assert begun.is_set()
