@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from pydantic import AfterValidator, Field, StringConstraints
 
-from common.certificates import read_certificate
+from common.certificates import certificate_pem, read_certificate
 from common.config import Settings, read_json
 from common.errors import Code, ConfigError
 from common.files import write_atomic
@@ -145,9 +145,11 @@ class Card(_Signed):
 
 def _authority(pem: str) -> str:
     try:
-        read_certificate(pem.encode(), where="authority")
+        found = read_certificate(pem.encode(), where="authority")
     except ConfigError as error:
         raise ValueError(error.message) from None
+    if certificate_pem(found).decode() != pem:
+        raise ValueError("there is more than one certificate")
     return pem
 
 

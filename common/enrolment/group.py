@@ -68,8 +68,16 @@ class Enrolment:
 
     def _items(self, folder: Path) -> Sequence[Item]:
         now = datetime.now(UTC)
-        for view in self.viewers:
-            items = view(folder, now)
+        try:
+            seen = [view(folder, now) for view in self.viewers]
+        except OSError as error:
+            raise ConfigError(
+                Code.CONFIG_NOT_FOUND,
+                f"cannot be looked into: {error.strerror}.",
+                where=str(folder),
+                remedy="Run this as the owner of the folder.",
+            ) from None
+        for items in seen:
             if items is not None:
                 return items
         raise ConfigError(

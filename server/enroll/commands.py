@@ -83,6 +83,7 @@ def _add(
             f"{found.name} {said}. {_roster_line(roster)}",
             "The server lets its node in after (once `hushrec server login` was run):",
             f"    {command}",
+            "Note the id that it prints: Flower lists nodes by id, not by name.",
         ]
         tell(output, values, lambda: lines)
 
@@ -142,7 +143,7 @@ def _revoked_lines(home: Path, card: Card, roster: Roster) -> Sequence[str]:
     return [
         f"{card.name} is no member any more. {_roster_line(roster)}",
         f"Its card is kept in {home / REVOKED}.",
-        "Its node stays connected until Flower is told: find its id, then unregister it.",
+        "Its node stays connected until Flower is told, by the id that registering it printed.",
         "    flwr supernode list hushrec",
         "    flwr supernode unregister NODE_ID hushrec",
         f"Every other client ({others}) must take it out of its own policy, since no server can:",

@@ -18,7 +18,7 @@ from client.enroll.card import CARD
 from client.enroll.node_key import NODE_KEY, node_line
 from client.launcher.__main__ import launch
 from client.ledger_key import KEY_NAME
-from client.roster_key import ROSTER_KEY, load_roster_key, make_roster_key
+from client.roster_key import ROSTER_KEY, load_roster_key
 from client.store import POLICY_TOML, ClientStore, read_policy
 from common.catalogue import Catalogue
 from common.enrolment.cards import Card, Invitation
@@ -226,8 +226,8 @@ def test_lost_node_keys_are_replaced_and_kept(north: Path) -> None:
 
 def test_a_new_roster_key_needs_a_new_card_and_a_new_line(north: Path) -> None:
     node = node_line(north)
-    (north / ROSTER_KEY).unlink()
-    key = make_roster_key(north).public
+    said("roster", north, "--renew")
+    key = load_roster_key(north).public
     assert hushrec("enroll", "status", north).exit_code == 1
     done = said("enroll", "renew", "client", north, "--card-only")
     assert done["old_key"] is None

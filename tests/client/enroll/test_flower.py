@@ -1,70 +1,97 @@
-"""A real SuperLink lets an enrolled client's node in, by what enrolment wrote and nothing else."""
+"""An enrolled client's node is let in by an enrolled server: both by their units' own commands."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
-from flwr.cli.supernode.register import try_load_public_key
-from flwr.proto.control_pb2 import ListNodesRequest, RegisterNodeRequest
+import typer
+from click.testing import CliRunner
+from flwr.cli.app import app
 
-from server.enroll.home import CA, NODES, SECRET, TLS, TLS_KEY
-from tests.client.enroll.shops import enrol_client, enrol_server, said, write_data
-from tests.client.launcher.deployment import BIN, Deployment, until
+from server.enroll.home import CA
+from server.gateway.folder import ServerFolder
+from tests.client.enroll.shops import enrol_client, enrol_server, hushrec, said, write_data
+from tests.client.launcher.deployment import until
 from tests.common.enrolment.units import unit_words, values
+from tests.server.gateway.operated import INSIDE, Operated
+
+
+@dataclass
+class Enrolled(Operated):
+    """The gateway with what enrolment wrote, and nothing else but an inside of its own."""
+
+    @property
+    def address(self) -> str:
+        return f"{INSIDE}:{self.port}"
+
+    @property
+    def home(self) -> Path:
+        return self.folder.parent / "server"
+
+    @property
+    def server(self) -> ServerFolder:
+        return ServerFolder.opened(self.home)
+
+    def start(self, name: str, folder: Path, *more: str) -> None:
+        """As systemd would."""
+        (unit,) = (folder / "start").glob("*.service")
+        self.spawn(name, [*unit_words(values(unit.read_text(), "ExecStart")[0]), *more])
+
+
+def flwr(command: str) -> None:
+    """A line that a command printed for the operator, by Flower's own command line."""
+    program, *words = shlex.split(command)
+    assert program == "flwr"
+    done = CliRunner().invoke(typer.main.get_command(app), words)
+    assert done.exit_code == 0, done.output
 
 
 @pytest.fixture
-def deployment(tmp_path: Path) -> Iterator[Deployment]:
-    """Flower's own SuperLink with an enrolled server's certificate, key and secret."""
-    found = Deployment(tmp_path / "net")
+def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Enrolled]:
+    monkeypatch.setenv("FLWR_HOME", str(tmp_path / "operator"))
+    found = Enrolled(tmp_path / "net")
     found.folder.mkdir()
-    home = tmp_path / "server"
-    enrol_server(home, "--port", found.port)
-    (found.folder / "ca.pem").write_bytes((home / CA).read_bytes())
     try:
-        found.spawn(
-            "superlink",
-            [
-                *(BIN / "flower-superlink", "--host", "127.0.0.1", "--port", str(found.port)),
-                *("--ssl-certfile", home / TLS, "--ssl-keyfile", home / TLS_KEY),
-                *("--ssl-ca-certfile", home / CA, "--database", found.folder / "state.db"),
-                *("--enable-supernode-auth", "--isolation", "process"),
-                *("--superexec-auth-secret-file", home / SECRET),
-            ],
-        )
-        until(lambda: found._is_up("superlink"), "the SuperLink to start")
         yield found
     finally:
         found.close()
 
 
-def start(deployment: Deployment, folder: Path) -> None:
-    """As systemd would: the unit's own command."""
-    (unit,) = (folder / "start").glob("*.service")
-    command = unit_words(values(unit.read_text(), "ExecStart")[0])
-    deployment.spawn(folder.name, [*command, "--poll-seconds", "0.1"])
+def begun(deployment: Enrolled) -> dict[str, Any]:
+    """Enrol the server and start it."""
+    server = enrol_server(deployment.home, "--port", deployment.port)
+    deployment.roots.write_bytes((deployment.home / CA).read_bytes())
+    deployment.start("server", deployment.home, "--inside", deployment.inside)
+    until(deployment._listens, "the server to start")
+    done = hushrec("server", "login", deployment.home, "--inside", deployment.inside)
+    assert done.exit_code == 0, done.output
+    return server
 
 
 def test_an_enrolled_client_is_let_in_once_it_is_added(
-    tmp_path: Path, deployment: Deployment
+    tmp_path: Path, deployment: Enrolled, capfd: pytest.CaptureFixture[str]
 ) -> None:
     write_data(tmp_path)
-    home = tmp_path / "server"
-    server = said("enroll", "status", home)["items"]
-    told = next(item["fingerprint"] for item in server if item["fingerprint"])
-    invited = {"invitation": home / "invitation.json", "fingerprint": told}
-    shops = {name: enrol_client(tmp_path / name, name, invited) for name in ("north", "stranger")}
-    words = ("enroll", "add", home, shops["north"]["card"])
-    said(*words, "--fingerprint", shops["north"]["fingerprint"])
-    (line,) = (home / NODES).iterdir()
-    request = RegisterNodeRequest(public_key=try_load_public_key(line), name="north")
-    deployment.control.RegisterNode(request)
-    start(deployment, tmp_path / "north")
-    start(deployment, tmp_path / "stranger")
-    assert deployment.online("north")
+    server = begun(deployment)
+    shops = {name: enrol_client(tmp_path / name, name, server) for name in ("north", "stranger")}
+    told = ("--fingerprint", shops["north"]["fingerprint"])
+    flwr(said("enroll", "add", deployment.home, shops["north"]["card"], *told)["register"])
+    for name in shops:
+        deployment.start(name, tmp_path / name, "--poll-seconds", "0.1")
+    node = deployment.online("north")
     assert deployment.ended("stranger") != 0
-    nodes = deployment.control.ListNodes(ListNodesRequest()).nodes_info
-    assert [node.name for node in nodes] == ["north"]
-    assert deployment.end("north") == 0
+    assert not deployment.is_online("stranger")
+    assert said("enroll", "status", deployment.home)["broken"] is False
+    assert said("enroll", "status", tmp_path / "north")["broken"] is False
+    lines = hushrec("enroll", "revoke", deployment.home, "north").stdout.splitlines()
+    listed, unregister = (line.strip() for line in lines if line.startswith("    flwr"))
+    capfd.readouterr()
+    flwr(f"{listed} --format json")
+    assert str(node) in capfd.readouterr().out
+    flwr(unregister.replace("NODE_ID", str(node)))
+    assert not deployment.is_online("north")

@@ -60,6 +60,7 @@ def test_files_come_back_as_they_were(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [("name", "south"), ("transport_key", OTHER_LINE), ("roster_key", OTHER.public)],
+    ids=["name", "transport_key", "roster_key"],
 )
 def test_whatever_is_changed_in_a_card_is_noticed(tmp_path: Path, field: str, value: str) -> None:
     path = tmp_path / "card.json"
@@ -79,6 +80,7 @@ def test_whatever_is_changed_in_a_card_is_noticed(tmp_path: Path, field: str, va
         ("authority", certificate_pem(make_authority("a", new_key(), days=3)).decode()),
         ("catalogue", "1" * 64),
     ],
+    ids=["superlink", "server", "authority", "catalogue"],
 )
 def test_whatever_is_changed_in_an_invitation_is_noticed(
     tmp_path: Path, field: str, value: str
@@ -113,6 +115,7 @@ def test_nobody_signs_for_a_key_that_they_do_not_have() -> None:
         f'command="x" {LINE}',
         LINE[:-8],
     ],
+    ids=["empty", "ed25519", "comment", "line-end", "options", "cut"],
 )
 def test_a_node_key_is_one_plain_line_on_a_nist_curve(line: str) -> None:
     with pytest.raises(ConfigError) as caught:
@@ -146,6 +149,10 @@ def test_what_is_no_card_is_refused(tmp_path: Path, text: str | None, code: Code
     assert refusal(path) is code
 
 
-def test_an_authority_is_a_certificate() -> None:
+@pytest.mark.parametrize(
+    "pem", ["no certificate", AUTHORITY * 2, f"{AUTHORITY}more\n"], ids=["none", "two", "more"]
+)
+def test_an_authority_is_one_certificate(pem: str) -> None:
+    """A second one would be believed as well."""
     with pytest.raises(ConfigError):
-        Invitation.signed(KEY, superlink="a:1", server=KEY.public, authority="no certificate")
+        Invitation.signed(KEY, superlink="a:1", server=KEY.public, authority=pem)
