@@ -8,10 +8,12 @@ Guarantee:
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from client.enroll.policy_text import pinned, unpinned
+from client.folder_lock import folder_lock
 from client.owner import Owner
 from client.roster_key import load_roster_key
 from client.store import POLICY_TOML
@@ -41,19 +43,8 @@ def pin_peer(folder: Path, card: Card, *, replace: bool = False) -> tuple[bool, 
             another key is pinned; or the policy cannot be edited.
         PolicyError: `policy-missing`; `policy-roster`, two clients would share a key.
     """
-    owner = Owner.of(folder)
-    roster = owner.policy.roster
-    _check_own(owner, card)
-    if roster.get(card.name) == card.roster_key:
-        return False, Roster.of(roster)
-    Roster.of({**roster, card.name: card.roster_key})
-    if card.name in roster and not replace:
-        raise exists(
-            f"another key is pinned for {card.name}",
-            folder / POLICY_TOML,
-            f"Ask {card.name} why it has a new one; then say --replace.",
-        )
-    return True, _edited(folder, lambda text: pinned(text, card.name, card.roster_key))
+    with _alone(folder):
+        return _pinned(Owner.of(folder), card, replace=replace)
 
 
 def forget_peer(folder: Path, name: str) -> Roster:
@@ -64,16 +55,47 @@ def forget_peer(folder: Path, name: str) -> Roster:
             be edited.
         PolicyError: `policy-missing`.
     """
-    owner = Owner.of(folder)
+    with _alone(folder):
+        return _forgotten(Owner.of(folder), name)
+
+
+def _pinned(owner: Owner, card: Card, *, replace: bool) -> tuple[bool, Roster]:
+    roster = owner.policy.roster
+    _check_own(owner, card)
+    if roster.get(card.name) == card.roster_key:
+        return False, Roster.of(roster)
+    Roster.of({**roster, card.name: card.roster_key})
+    if card.name in roster and not replace:
+        raise exists(
+            f"another key is pinned for {card.name}",
+            owner.folder / POLICY_TOML,
+            f"Ask {card.name} why it has a new one; then say --replace.",
+        )
+    return True, _edited(owner.folder, lambda text: pinned(text, card.name, card.roster_key))
+
+
+def _forgotten(owner: Owner, name: str) -> Roster:
     if name == owner.settings.name or name not in owner.policy.roster:
         what = "is this client itself" if name == owner.settings.name else "is not pinned"
         raise ConfigError(
             Code.CONFIG_INVALID,
             f"{name!r} {what}.",
-            where=str(folder / POLICY_TOML),
+            where=str(owner.folder / POLICY_TOML),
             remedy=f"Pinned are: {', '.join(owner.policy.roster) or 'none'}.",
         )
-    return _edited(folder, lambda text: unpinned(text, name))
+    return _edited(owner.folder, lambda text: unpinned(text, name))
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Nobody else pins or forgets here meanwhile, else one line could be lost."""
+    try:
+        with folder_lock(folder):
+            yield
+    except OSError as error:
+        raise ConfigError(
+            Code.CONFIG_NOT_FOUND, f"cannot be used: {error.strerror}.", where=str(folder)
+        ) from None
 
 
 def _check_own(owner: Owner, card: Card) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -137,3 +138,22 @@ def test_the_function_under_the_command_says_whether_it_changed(
     changed, roster = pin_peer(Path(north["folder"]), card)
     assert not changed
     assert roster.names == ("north", "south")
+
+
+def test_who_is_pinned_at_the_same_time_is_pinned(
+    tmp_path: Path, shops: dict[str, dict[str, Any]]
+) -> None:
+    """Each edit begins with what the one before wrote."""
+    folder = Path(shops["north"]["folder"])
+    names = [f"peer-{number}" for number in range(8)]
+    cards = [Card.load_file(Path(stranger(tmp_path / n, n)["card"])) for n in names]
+    with ThreadPoolExecutor(8) as pool:
+        assert all(changed for changed, _ in pool.map(lambda c: pin_peer(folder, c), cards))
+    assert set(read_policy(folder).roster) == {"north", *names}
+
+
+def test_a_folder_that_is_none_is_said_so(tmp_path: Path, shops: dict[str, dict[str, Any]]) -> None:
+    told = ("--fingerprint", shops["south"]["fingerprint"])
+    words = ("enroll", "peer", tmp_path / "nowhere", shops["south"]["card"], *told)
+    assert refusal(*words) == Code.CONFIG_NOT_FOUND
+    assert refusal("enroll", "forget", tmp_path / "nowhere", "south") == Code.CONFIG_NOT_FOUND
