@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
+from functools import wraps
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -21,7 +24,7 @@ InsideOption = Annotated[
 def server_commands() -> typer.Typer:
     """The commands below `hushrec server`."""
     app = typer.Typer(help="The operator's server.", no_args_is_help=True)
-    app.command("run")(run)
+    app.command("run")(_run_alone)
     app.command("login")(login)
     return app
 
@@ -59,13 +62,16 @@ def run(
         from server.gateway.limits import Limits
         from server.gateway.serve import Gateway, serve
 
+        at, there = Address.read(inside), Address.read(listen)
         gateway = Gateway(
             folder=ServerFolder.opened(folder),
-            outside=Address.read(listen),
+            outside=there,
             tls=Pair(certificate or folder / "tls.pem", key or folder / "tls_key.pem"),
-            inside=Address.read(inside),
+            inside=at,
             limits=Limits(connections, per_address, body_bytes=body_mib * 2**20),
         )
+        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # the access log has the rest
+        logging.getLogger("flwr").propagate = False  # it writes to stderr by itself
         serve(gateway, typer.echo)
 
     finish(work)
@@ -92,6 +98,15 @@ def login(
         typer.echo(f"flwr run . {name}  goes to https://{address}")
 
     finish(work)
+
+
+@wraps(run)
+def _run_alone(folder: Path, **options: object) -> None:
+    """The same in a fresh interpreter: what is reached from outside has no other wing loaded."""
+    given = {name: value for name, value in options.items() if value is not None}
+    words = [word for name in given for word in (f"--{name.replace('_', '-')}", str(given[name]))]
+    command = [sys.executable, "-I", "-m", "server.gateway", *words, "--", str(folder)]
+    os.execv(sys.executable, command)  # noqa: S606  there is nothing for a shell to do
 
 
 def _quieten() -> None:

@@ -7,7 +7,6 @@ supervisor starts it again.
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 import socket
 import ssl
@@ -72,7 +71,6 @@ def serve(gateway: Gateway, say: Callable[[str], None]) -> None:
         ConfigError: an address or a certificate cannot be used.
         RunError: another server runs here, or a part has ended by itself.
     """
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # the access log has the rest
     log = AccessLog(gateway.folder.access_log)
     try:
         with gateway.folder.locked():

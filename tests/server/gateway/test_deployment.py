@@ -129,6 +129,7 @@ def test_a_deployment_behind_the_gateway(scene: Scene, subtests: pytest.Subtests
     """One test, since tests of one module may be dealt to several processes."""
     checks: list[Callable[[Scene], None]] = [
         a_run_that_was_started_inside_ends_well,
+        what_is_reached_from_outside_has_no_training_loaded,
         outside_a_call_without_credentials_gets_nowhere,
         outside_there_are_no_other_methods,
         outside_the_operators_token_is_worth_nothing,
@@ -151,6 +152,12 @@ def a_run_that_was_started_inside_ends_well(scene: Scene) -> None:
     for home in client_folders(scene.run.path):
         with Owner.of(home).ledger() as ledger:
             assert len(ledger.rows("spend")) == 2  # popularity, and one round
+
+
+def what_is_reached_from_outside_has_no_training_loaded(scene: Scene) -> None:
+    loaded = Path("/proc", str(scene.deployment.processes["server"].pid), "maps").read_text()
+    assert "python" in loaded
+    assert "torch" not in loaded
 
 
 def outside_a_call_without_credentials_gets_nowhere(scene: Scene) -> None:

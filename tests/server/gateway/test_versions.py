@@ -38,18 +38,31 @@ def test_every_internal_name_that_is_imported_is_looked_at() -> None:
     assert imported == {f"{module}.{name}" for module, name, _ in versions.USED}
 
 
-@pytest.mark.parametrize("command", ["run", "login"])
+@pytest.mark.parametrize(
+    ("start", "words"),
+    [
+        (
+            "import runpy; runpy.run_module('server.gateway', run_name='__main__')",
+            ["folder", "--listen", "127.0.0.2:1"],
+        ),
+        (
+            "from server.commands_gateway import server_commands; server_commands()()",
+            ["login", "folder"],
+        ),
+    ],
+    ids=["run", "login"],
+)
 def test_the_server_ends_with_the_code_where_flower_is_another(
-    tmp_path: Path, command: str
+    tmp_path: Path, start: str, words: list[str]
 ) -> None:
     """As a process: nothing is made, nothing listens."""
-    program = (
-        "from common import flower; flower.FLOWER = '0.0'; "
-        "from server.commands_gateway import server_commands; server_commands()()"
-    )
-    options = ["--listen", "127.0.0.2:1", "--certificate", "none", "--key", "none"]
     done = subprocess.run(
-        [sys.executable, "-c", program, command, "folder", *(options if command == "run" else [])],
+        [
+            sys.executable,
+            "-c",
+            f"from common import flower; flower.FLOWER = '0.0'; {start}",
+            *words,
+        ],
         cwd=tmp_path,
         env={"PYTHONPATH": str(ROOT), "HOME": str(tmp_path)},
         capture_output=True,
