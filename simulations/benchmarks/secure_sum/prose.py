@@ -43,12 +43,10 @@ server can try them all. Ours are AES-256 in counter mode under keys of 256 bits
 RACE: Final = """
 Rows with fewer left than clients: the others fall silent after the stage of shares, as many as
 the threshold allows. Seconds are the best of {flower} runs of Flower's and {ours} of ours, in
-turns. Load of the machine, two cores that had other work, while all of this page was measured:
-{load}; so processor seconds stand beside those of the clock. The aims are from a measurement of
-Flower's that took about 21 s and 67 s, which a loaded machine of this kind gives too.
-
-Where nobody drops out both aims are missed by a tenth or so. The limit, in the next table, is
-some 30 and 57 times faster than Flower's, and ours takes 1.4 times the limit.
+turns. Load of the machine, two cores, while all of this page was measured: {load}; so processor
+seconds stand beside those of the clock. The aims, of 25 and 50 times where nobody drops out, are
+from a measurement of Flower's that took about 21 s and 67 s, which a loaded machine of this kind
+gives too. How near ours is to what could be had at all is in the next table.
 """
 
 LIMIT: Final = """
@@ -58,7 +56,7 @@ protocol cannot do without, times what one takes in a loop of nothing else, in t
 signatures of survivors, and makes one mask with every peer and one of its own. "Rest" is what
 ours takes beyond it: JSON, Shamir's shares, hashes of what is signed, additions, Python.
 
-More than half of the limit are checks of signatures, and Flower's makes none. "Unchecked" is how
+The largest part of the limit are checks of signatures, and Flower's makes none. "Unchecked" is how
 many times faster than Flower's ours would be without them, by processor time: information, not
 an offer. Half of them, those under the list of survivors, could be tags under keys that two
 clients share anyway; they are signatures because a signature can be shown to others when a
