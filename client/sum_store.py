@@ -4,14 +4,15 @@ Guarantee:
     A stage of a session has one answer: the same request gets the same bytes again, another
     one nothing. Of a session that is older than the newest of its step nothing is answered. A
     job id means one job from its first session on. Once a session has revealed its shares, a
-    newer one or a later step of its job has begun, its owner has closed its job, or a week has
-    passed, its secrets are no longer in the file or its journal (`secure_delete`, no
-    write-ahead log, journals overwritten); what a file system keeps of overwritten blocks is
-    beyond that. Of sessions without words, at most `MOST_OPEN` have secrets.
+    newer one or a later step of its job has begun, its owner has closed its job, or a sum is
+    asked for a week later, its secrets are no longer in the file or its journal
+    (`secure_delete`, no write-ahead log, journals overwritten); what a file system keeps of
+    overwritten blocks is beyond that. Of sessions without words, at most `MOST_OPEN` have
+    secrets.
 
 Losing the file loses sessions under way and no guarantee: words that left, and lists that were
 agreed to, are in the ledger. The other way round, the file holds the newest head of the ledger
-that something was said after: a ledger that lacks it was put back.
+that words or a signed list rest on: a ledger that lacks it was put back.
 """
 
 from __future__ import annotations
@@ -147,7 +148,7 @@ class SumStore:
         self._connection.close()
 
     def head(self) -> SignedHead | None:
-        """The newest head of the ledger that something was said after, None if nothing was.
+        """The newest head of the ledger that words or a signed list rest on, None before any.
 
         Raises:
             SumError: `sum-stage`, it cannot be read.
@@ -175,7 +176,7 @@ class SumStore:
         found = self._one(query, key.job_id, key.step, key.session, stage)
         return None if found is None else Kept(*found)
 
-    def begin(self, key: Key, begun: Begun, kept: Kept, head: SignedHead) -> None:
+    def begin(self, key: Key, begun: Begun, kept: Kept) -> None:
         """Begin a session with its stage `keys`; older ones and earlier steps are erased.
 
         So are the oldest of other jobs, if more than `MOST_OPEN` are open without words: their
@@ -185,7 +186,6 @@ class SumStore:
             key: the session.
             begun: what it is for.
             kept: the answer.
-            head: of the ledger as it is.
 
         Raises:
             SumError: `sum-session`, it is not newer than the newest one; `sum-stage`, the
@@ -203,10 +203,15 @@ class SumStore:
             self._connection.execute("INSERT OR REPLACE INTO session VALUES (?, ?, ?, ?, ?)", named)
             self._insert(key, "keys", kept)
             self._evict()
-            self._saw(head)
 
-    def keep(self, key: Key, stage: Stage, kept: Kept, head: SignedHead) -> None:
+    def keep(self, key: Key, stage: Stage, kept: Kept, head: SignedHead | None = None) -> None:
         """Keep the answer of a later stage, once; with `reveal` all secrets are erased.
+
+        Args:
+            key: the session.
+            stage: which.
+            kept: the answer.
+            head: of the ledger, where the answer rests on a row of it; see `saw`.
 
         Raises:
             SumError: `sum-session`, another session is the newest; `sum-stage`, the stage was
@@ -224,10 +229,14 @@ class SumStore:
             if stage == "reveal":
                 erase = f"UPDATE stage SET state = '' WHERE {_OF_SESSION}"  # noqa: S608
                 self._connection.execute(erase, (key.job_id, key.step, key.session))
-            self._saw(head)
+            if head is not None:
+                self._saw(head)
 
     def saw(self, head: SignedHead) -> None:
-        """Remember that the ledger has this row, before what it charges for is sent."""
+        """Remember that the ledger has this row, before what rests on it is sent.
+
+        The newest is kept: an old answer that is given again takes nothing back.
+        """
         with self._writing():
             self._saw(head)
 
@@ -254,8 +263,10 @@ class SumStore:
             self._connection.execute(f"DELETE FROM stage WHERE {_OF_SESSION}", named)  # noqa: S608
 
     def _saw(self, head: SignedHead) -> None:
-        text = head.model_dump_json()
-        self._connection.execute("INSERT OR REPLACE INTO head VALUES (0, ?)", (text,))
+        before = self.head()
+        if before is None or before.seq < head.seq:  # what is said again has an old head
+            text = head.model_dump_json()
+            self._connection.execute("INSERT OR REPLACE INTO head VALUES (0, ?)", (text,))
 
     def _insert(self, key: Key, stage: Stage, kept: Kept) -> None:
         values = (key.job_id, key.step, key.session, stage, kept.request, kept.state, kept.reply)

@@ -52,15 +52,16 @@ def make_app(
         home = server_home(folder, context.run_config.get(HOME_SETTING, ""))
         job = read_job(folder)
         key_of(job, home)  # before anybody is asked anything
+        roster = read_roster(folder)
         _wait_for_nodes(grid, job.clients)
         Rounds(
             grid=grid,
             job=job,
-            members=gather(grid, job),
+            members=gather(grid, job, roster),
             registry=Registry(folder / "server"),
             observer=observer if observer is not None else SilentObserver(),
             home=home,
-            roster=read_roster(folder),
+            roster=roster,
             record_sums=(folder / RECORD_MARK).exists() if record_sums is None else record_sums,
         ).run()
 

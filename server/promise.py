@@ -29,7 +29,8 @@ def privacy_of(plan: PrivacyPlan, charged: Sequence[int], *, private: bool) -> d
         a secure sum that fails after words were sent is a release all the same, since a server
         may keep its total and call it failed.
     """
-    guarantee = replace(_guarantee(plan, tuple(charged)), reproducible_noise=not private)
+    times = [max(1, count) for count in charged] + [1] * (len(plan.releases) - len(charged))
+    guarantee = replace(_guarantee(plan, tuple(times)), reproducible_noise=not private)
     found = {
         "mode": plan.mode,
         "unit": plan.unit,
@@ -44,12 +45,11 @@ def privacy_of(plan: PrivacyPlan, charged: Sequence[int], *, private: bool) -> d
 
 
 @functools.lru_cache(maxsize=8)
-def _guarantee(plan: PrivacyPlan, charged: tuple[int, ...]) -> Guarantee:
+def _guarantee(plan: PrivacyPlan, times: tuple[int, ...]) -> Guarantee:
     """Composed once: a long job writes hundreds of manifests."""
     planned = guarantee_of(plan)
-    if max(charged, default=1) <= 1:
+    if max(times) <= 1:
         return planned
-    times = [max(1, count) for count in charged] + [1] * (len(plan.releases) - len(charged))
     pairs = zip(plan.releases, times, strict=True)
     events = [event_of(release) for release, count in pairs for _ in range(count)]
     epsilon, accountant = shops_epsilon(events, 1, plan.delta)

@@ -13,6 +13,7 @@ from flwr.serverapp import Grid
 
 from common.errors import Code, HushRecError, RunError
 from common.job import Job
+from common.privacy.roster import Roster
 from common.protocol import HELLO, Hello
 
 __all__ = ["NO_ANSWER", "Member", "gather"]
@@ -33,8 +34,16 @@ class Member:
     ledger_key: str | None = None
 
 
-def gather(grid: Grid, job: Job, *, timeout_seconds: float = 600.0) -> Sequence[Member]:
+def gather(
+    grid: Grid, job: Job, roster: Roster | None = None, *, timeout_seconds: float = 600.0
+) -> Sequence[Member]:
     """Ask every node for its public facts and keep those who can take part, by name.
+
+    Args:
+        grid: where the nodes are.
+        job: whose catalogue they must hold.
+        roster: who may take part, if that is known; nodes with other names are left out.
+        timeout_seconds: how long to wait for answers.
 
     Raises:
         RunError: `run-quorum`, nobody can; `run-mismatch`, two nodes have one name.
@@ -51,7 +60,7 @@ def gather(grid: Grid, job: Job, *, timeout_seconds: float = 600.0) -> Sequence[
         if node not in reasons:
             continue
         try:
-            members[node] = _read(message, job)
+            members[node] = _read(message, job, roster)
             del reasons[node]
         except HushRecError as error:
             reasons[node] = str(error.code)
@@ -79,12 +88,14 @@ def _check(members: Sequence[Member], reasons: Mapping[int, str]) -> None:
         )
 
 
-def _read(message: Message, job: Job) -> Member:
+def _read(message: Message, job: Job, roster: Roster | None) -> Member:
     if message.has_error():
         raise RunError(Code.PROTOCOL_INVALID, "Flower reports an error.", where="roster")
     hello = Hello.from_records(message.content)
     if hello.catalogue_version != job.catalogue_version:
         raise RunError(Code.CATALOGUE_MISMATCH, "holds another catalogue.", where=hello.client)
+    if roster is not None and hello.client not in roster.keys:
+        raise RunError(Code.POLICY_ROSTER, "is not on the roster.", where=hello.client)
     return Member(
         hello.client,
         message.metadata.src_node_id,

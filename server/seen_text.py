@@ -163,7 +163,10 @@ def _signed(value: float) -> str:
 
 def _no_total(view: SessionView) -> str:
     why = "was killed, or goes on" if view.outcome == "begun" else f"ended with {view.outcome}"
-    return f"No total: the session {why}. What the server has of it are masked words."
+    return (
+        f"No total: the session {why}. What the server has of it are masked words and, from stage "
+        "reveal on, shares of what masks them: it may have made a total of its own."
+    )
 
 
 def _limits(view: SessionView) -> list[str]:

@@ -118,7 +118,7 @@ class SumGuard(Guard):
         offer, offered = party.offer()
         kept = Kept(call.request_hash, offered.model_dump_json(), offer.model_dump_json())
         begun = Begun(call.job.fingerprint, call.context)
-        states.begin(key, begun, kept, self._ledger.signed_head())
+        states.begin(key, begun, kept)
         return SumReply(OK, offer)
 
     def _shares(self, call: SumCall, party: Party, states: SumStore) -> SumReply:
@@ -142,7 +142,7 @@ class SumGuard(Guard):
             masking = party.open(offered, dealt, _body(call, ShareList))
             if kept is None:
                 kept = Kept(call.request_hash, masking.model_dump_json(), "")
-                states.keep(key_of(call), "masked", kept, self._ledger.signed_head())
+                states.keep(key_of(call), "masked", kept)
         payload, head = self._released_words(call, schedule, masking, compute)
         with self.refusing(call, quote=False):
             return _said_words(states, payload, head)
@@ -202,11 +202,12 @@ class SumGuard(Guard):
         """Keep state and answer; then it may be sent."""
         text = "" if state is None else state.model_dump_json()
         kept = Kept(call.request_hash, text, body.model_dump_json())
-        states.keep(key_of(call), call.stage, kept, self._ledger.signed_head())
+        head = self._ledger.signed_head() if call.stage == "survivors" else None
+        states.keep(key_of(call), call.stage, kept, head)
         return SumReply(OK, body)
 
     def _hold_to(self, states: SumStore) -> None:
-        """Hold the ledger to the newest head that something was said after.
+        """Hold the ledger to the newest head that words or a signed list rest on.
 
         The masks of words that have left are in the states. A ledger that was put back would
         let the same masks hide other words, and the difference of the two is one client's.

@@ -43,7 +43,7 @@ class Collector:
         context: of the session.
         roster: if given, signatures are checked here too, and not as they come or by clients.
         wrong: after the total, whose secrets' shares did not fit, by who revealed them: one of
-            the two lies, and it does not show which.
+            the two lies, or two others together, and it does not show which.
     """
 
     terms: Terms

@@ -46,7 +46,8 @@ class Rebuilder:
     def wrong(self) -> dict[str, tuple[str, ...]]:
         """Whose secrets' shares do not fit, by who revealed them.
 
-        Of the two one lies, and it does not show which: the share may have been dealt so.
+        Of the two one lies, and it does not show which: the share may have been dealt so. Two
+        who lie together can make honest ones look wrong, and no secret.
         """
         return {name: tuple(sorted(self._wrong[name])) for name in sorted(self._wrong)}
 

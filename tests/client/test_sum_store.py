@@ -19,7 +19,7 @@ from common.secure_sum.messages import STAGES, Stage
 KEY = Key("ab" * 16, 2, 3)
 KEPT = Kept("request", "state", "reply")
 BEGUN = Begun("fingerprint", "context")
-HEAD = SignedHead.sign(SigningKey.create(), "shop-1", 7, "ab" * 32)
+LEDGER = SigningKey.create()
 
 
 @pytest.fixture
@@ -36,9 +36,9 @@ def code_of(work: object) -> Code:
 def filled(states: SumStore, key: Key, *stages: Stage) -> None:
     for stage in stages:
         if stage == "keys":
-            states.begin(key, BEGUN, KEPT, HEAD)
+            states.begin(key, BEGUN, KEPT)
         else:
-            states.keep(key, stage, KEPT, HEAD)
+            states.keep(key, stage, KEPT)
 
 
 def test_what_is_kept_is_found_by_another_process(states: SumStore, tmp_path: Path) -> None:
@@ -61,14 +61,14 @@ def test_a_stage_is_kept_once_and_in_order(states: SumStore, stage: Stage) -> No
     before = STAGES[: STAGES.index(stage)]
     if len(before) > 1:
         filled(states, KEY, *before[:-1])
-        assert code_of(lambda: states.keep(KEY, stage, KEPT, HEAD)) is Code.SUM_STAGE
+        assert code_of(lambda: states.keep(KEY, stage, KEPT)) is Code.SUM_STAGE
         filled(states, KEY, before[-1])
     else:
-        assert code_of(lambda: states.keep(KEY, stage, KEPT, HEAD)) is Code.SUM_SESSION
+        assert code_of(lambda: states.keep(KEY, stage, KEPT)) is Code.SUM_SESSION
         filled(states, KEY, "keys")
-    states.keep(KEY, stage, KEPT, HEAD)
+    states.keep(KEY, stage, KEPT)
     other = Kept("other request", "s", "r")
-    assert code_of(lambda: states.keep(KEY, stage, other, HEAD)) is Code.SUM_STAGE
+    assert code_of(lambda: states.keep(KEY, stage, other)) is Code.SUM_STAGE
     found = states.find(KEY, stage)
     assert found is not None
     assert found.request == "request"
@@ -78,7 +78,7 @@ def test_a_stage_is_kept_once_and_in_order(states: SumStore, stage: Stage) -> No
 def test_a_session_is_begun_only_after_the_newest(states: SumStore, number: int) -> None:
     filled(states, KEY, "keys", "shares")
     old = Key(KEY.job_id, KEY.step, number)
-    assert code_of(lambda: states.begin(old, BEGUN, KEPT, HEAD)) is Code.SUM_SESSION
+    assert code_of(lambda: states.begin(old, BEGUN, KEPT)) is Code.SUM_SESSION
     assert states.find(KEY, "shares") == KEPT
 
 
@@ -90,9 +90,9 @@ def test_what_is_older_is_erased_and_what_is_of_others_stays(states: SumStore) -
     filled(states, KEY, "keys")
     assert [states.find(key, "keys") for key in over] == [None, None]
     assert [states.find(key, "shares") for key in others] == [KEPT, KEPT]
-    assert code_of(lambda: states.keep(over[1], "masked", KEPT, HEAD)) is Code.SUM_SESSION
-    assert code_of(lambda: states.keep(over[0], "masked", KEPT, HEAD)) is Code.SUM_STAGE
-    assert code_of(lambda: states.begin(over[0], BEGUN, KEPT, HEAD)) is Code.SUM_SESSION
+    assert code_of(lambda: states.keep(over[1], "masked", KEPT)) is Code.SUM_SESSION
+    assert code_of(lambda: states.keep(over[0], "masked", KEPT)) is Code.SUM_STAGE
+    assert code_of(lambda: states.begin(over[0], BEGUN, KEPT)) is Code.SUM_SESSION
 
 
 def test_revealing_erases_states_and_keeps_replies(states: SumStore) -> None:
@@ -127,13 +127,13 @@ def test_what_is_erased_is_overwritten_in_the_journal_too(
 ) -> None:
     """A journal that is unlinked with the pages as they were leaves them to the file system."""
     secret = Kept("request", "secret" * 200, "reply")
-    states.begin(KEY, BEGUN, secret, HEAD)
+    states.begin(KEY, BEGUN, secret)
     kept = watched_journal(states, tmp_path)
     if way == "reveal":
         for stage in STAGES[1:]:
-            states.keep(KEY, stage, Kept("request", "secret", "reply"), HEAD)
+            states.keep(KEY, stage, Kept("request", "secret", "reply"))
     elif way == "a newer session":
-        states.begin(Key(KEY.job_id, KEY.step, 4), BEGUN, KEPT, HEAD)
+        states.begin(Key(KEY.job_id, KEY.step, 4), BEGUN, KEPT)
     elif way == "forget":
         states.forget(KEY.job_id)
     else:
@@ -178,3 +178,13 @@ def die_in_a_transaction(folder: Path) -> None:
         file.execute("UPDATE stage SET state = zeroblob(1)||hex(randomblob(40000))")
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(pid, 0)
+
+
+def test_the_newest_head_is_kept_whatever_is_said_again(tmp_path: Path) -> None:
+    """An old answer rests on an old row: its head would hide that newer rows are gone."""
+    heads = [SignedHead.sign(LEDGER, "shop-1", seq, "ab" * 32) for seq in (7, 20, 10)]
+    with SumStore.open(tmp_path) as states:
+        assert states.head() is None
+        for head in heads:
+            states.saw(head)
+        assert states.head() == heads[1]

@@ -79,12 +79,36 @@ def test_the_newest_ledger_put_back_goes_on(session: Session, tmp_path: Path) ->
     session.go("survivors", "reveal")
 
 
+def test_a_ledger_put_back_from_before_refusals_alone_goes_on(
+    session: Session, tmp_path: Path
+) -> None:
+    """Nothing was spent since: whoever can ask must not be able to end a data set's budget."""
+    backup = copied(session, tmp_path / "backup")
+    shop = session.shops[ME]
+    session.go("keys")
+    lowered = session.first.job.model_copy(update={"threshold": 2})
+    assert session.say(ME, "shares", session.peers, job=lowered).code == Code.POLICY_THRESHOLD
+    put_back(session, backup)
+    session.go(*STAGES)
+    assert shop.rows("halt") == []
+
+
+def test_words_that_are_sent_again_do_not_take_the_mark_back(session: Session) -> None:
+    session.go("keys", "shares", "masked", "survivors")
+    folder = session.shops[ME].folder
+    with SumStore.open(folder) as states:
+        before = states.head()
+    assert session.say(ME, "masked", session.body(ME, "masked")).words is not None
+    with SumStore.open(folder) as states:
+        assert states.head() == before
+
+
 def test_states_of_another_ledger_do_not_halt_this_one(session: Session, tmp_path: Path) -> None:
     """Whoever copies a file into the wrong folder has not rolled anything back."""
-    session.go("keys")
+    session.go("keys", "shares", "masked")
     mine, other = session.shops[ME], session.shops["shop-2"]
     shutil.copy2(other.folder / "sums.sqlite", mine.folder / "sums.sqlite")
     assert session.say(ME, "keys").code == Code.LEDGER_SIGNATURE
     assert mine.rows("halt") == []
     (mine.folder / "sums.sqlite").unlink()
-    Session(session.shops).go("keys", names=[ME])
+    Session(session.shops, number=1).go("keys", names=[ME])

@@ -10,6 +10,7 @@ import pytest
 from flwr.app import ConfigRecord, Error, Message, RecordDict
 
 from common.errors import Code, RunError
+from common.privacy.roster import Roster
 from common.protocol import HELLO, Hello
 from server.app import read_job
 from server.roster import gather
@@ -63,6 +64,18 @@ def test_a_node_with_facts_that_do_not_fit_is_left_out(
     grid = recording_grid(run_folder.path)
     grid.tampering = altered(lambda found: found.update(facts), {3})
     assert gathered(grid, run_folder) == ["shop-1", "shop-3"]
+
+
+def test_nodes_that_are_not_on_the_roster_stop_nobody_whatever_they_call_themselves(
+    run_folder: Any, recording_grid: Callable[..., Any]
+) -> None:
+    grid = recording_grid(run_folder.path)
+    grid.tampering = altered(lambda found: found.update(client="stranger"), {3, 4})
+    with pytest.raises(RunError, match="stranger"):
+        gathered(grid, run_folder)
+    roster = Roster.of({"shop-1": "1" * 64, "shop-2": "2" * 64, "shop-3": "3" * 64})
+    members = gather(grid, read_job(run_folder.path), roster)
+    assert [member.name for member in members] == ["shop-1"]
 
 
 def test_silence_errors_and_garbage_are_left_out(
