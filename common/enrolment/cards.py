@@ -7,6 +7,7 @@ fingerprint says.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal, Self, TypeAlias
 
@@ -69,9 +70,9 @@ class _Signed(Settings):
     """Of everything else, by the key that the file names."""
 
     @property
+    @abstractmethod
     def signer(self) -> str:
         """The public key that has to have signed."""
-        raise NotImplementedError
 
     @property
     def content(self) -> dict[str, Any]:

@@ -18,15 +18,14 @@ import functools
 import math
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, ValidationError
 
 from common.config import Settings
 from common.errors import Code, LedgerError, PlanError
 from common.privacy.grid import LARGEST_CLIP_GRID
-from common.privacy.plan import NoiseShares, Release, Sampler, check_terms
-from common.privacy.roster import Terms
+from common.privacy.plan import NoiseShares, Release, SafeTerms, Sampler
 from common.privacy.samplers import grid_sigma, make_sampler
 from common.privacy.samplers.base import LARGEST_SIGMA_GRID
 from common.privacy.samplers.shares import SMALLEST_SHARE_VARIANCE, shares_total_variation
@@ -79,7 +78,7 @@ class GaussianSumEvent(Settings):
         return make_sampler(self.sampler, self.sigma_grid).total_variation(self.draws)
 
 
-class DistributedDiscreteGaussianEvent(Settings):
+class DistributedDiscreteGaussianEvent(SafeTerms):
     """One secure sum of integer contributions, the noise of which clients share.
 
     Guarantee:
@@ -91,12 +90,6 @@ class DistributedDiscreteGaussianEvent(Settings):
     """
 
     kind: Literal["distributed-discrete-gaussian"] = "distributed-discrete-gaussian"
-    clients: int = Field(gt=0, le=1_000_000)
-    """n: clients on the roster."""
-    threshold: int = Field(gt=0)
-    """t: fewest clients of which a total is made."""
-    colluders: int = Field(gt=0)
-    """c: clients whose shares of the noise the server may know."""
     share_variance: int = Field(ge=SMALLEST_SHARE_VARIANCE, le=LARGEST_SIGMA_GRID**2)
     """Variance parameter of the discrete Gaussian that each client adds, grid units²."""
     clip_grid: int = Field(gt=0, le=LARGEST_CLIP_GRID)
@@ -107,21 +100,6 @@ class DistributedDiscreteGaussianEvent(Settings):
     """Rows of the sum."""
     width: int = Field(gt=0)
     """Columns of the sum."""
-
-    @model_validator(mode="after")
-    def _safe(self) -> Self:
-        check_terms(self.terms)
-        return self
-
-    @property
-    def terms(self) -> Terms:
-        """How many must answer, and how many may be against the others."""
-        return Terms(self.clients, self.threshold, self.colluders)
-
-    @property
-    def honest(self) -> int:
-        """Honest shares of noise in every total, h = t - c."""
-        return self.terms.honest
 
     @property
     def noise_multiplier(self) -> float:

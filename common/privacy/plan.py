@@ -16,9 +16,9 @@ __all__ = [
     "PrivacyPlan",
     "Release",
     "ReleaseShape",
+    "SafeTerms",
     "Sampler",
     "Unit",
-    "check_terms",
 ]
 
 Unit: TypeAlias = Literal["user", "interaction"]
@@ -48,23 +48,22 @@ class ReleaseShape(Settings):
     always exact."""
 
 
-class NoiseShares(Settings):
-    """How clients share the noise of one secure sum, and the words that it is made in."""
+class SafeTerms(Settings):
+    """How many clients a secure sum is made of: safe terms (`Terms.check`), or none at all."""
 
-    clients: int = Field(gt=0)
+    clients: int = Field(gt=0, le=1_000_000)
     """n: clients on the roster."""
     threshold: int = Field(gt=0)
     """t: fewest clients of which a total is made."""
     colluders: int = Field(gt=0)
     """c: clients that may collude with the server, and know their own shares of the noise."""
-    population: int = Field(gt=0)
-    """Declared users over all clients: the words have room for a multiple of them."""
-    word_bits: Literal[32, 64]
-    """k: words are integers modulo 2^k."""
 
     @model_validator(mode="after")
     def _safe(self) -> Self:
-        check_terms(self.terms)
+        try:
+            self.terms.check()
+        except PolicyError as error:
+            raise ValueError(str(error)) from None
         return self
 
     @property
@@ -78,16 +77,13 @@ class NoiseShares(Settings):
         return self.terms.honest
 
 
-def check_terms(terms: Terms) -> None:
-    """`Terms.check` in a validator's words.
+class NoiseShares(SafeTerms):
+    """How clients share the noise of one secure sum, and the words that it is made in."""
 
-    Raises:
-        ValueError: they are not safe.
-    """
-    try:
-        terms.check()
-    except PolicyError as error:
-        raise ValueError(str(error)) from None
+    population: int = Field(gt=0)
+    """Declared users over all clients: the words have room for a multiple of them."""
+    word_bits: Literal[32, 64]
+    """k: words are integers modulo 2^k."""
 
 
 class Release(ReleaseShape):
