@@ -110,6 +110,7 @@ def test_content_counts_more_than_the_name(tmp_path: Path, name: str) -> None:
         ("e.parquet", _NOT_UTF8, Code.DATA_FORMAT, "UTF"),
         ("e.inter", b"user\titem\nu\ta\n", Code.DATA_FORMAT, "name:type"),
     ],
+    ids=lambda value: "content" if isinstance(value, bytes) else None,  # a zip holds the time
 )
 def test_says_what_is_wrong_with_a_file(
     tmp_path: Path, name: str, content: bytes | None, code: Code, says: str
