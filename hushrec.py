@@ -36,6 +36,7 @@ def command_line() -> typer.Typer:
     with _wing("client"):
         from client.commands import budget, plan
         from client.commands_audit import audit_commands
+        from client.commands_client import client_commands
         from client.commands_roster import roster
         from client.enroll.commands import extend as enrol_clients
         from client.launcher.commands import bundle
@@ -45,6 +46,7 @@ def command_line() -> typer.Typer:
         app.command("bundle")(bundle)
         app.command("roster")(roster)
         enrol_clients(enrolment)
+        app.add_typer(client_commands(), name="client")
         audit = audit_commands()
         app.add_typer(audit, name="audit")
     with _wing("server"):

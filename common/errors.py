@@ -109,6 +109,13 @@ class Code(StrEnum):
     ENROLL_EXISTS = "enroll-exists"
     ENROLL_CARD = "enroll-card"
     CERTIFICATE_INVALID = "certificate-invalid"
+    MODEL_MISSING = "model-missing"
+    MODEL_UNKNOWN = "model-unknown"
+    MODEL_STALE = "model-stale"
+    NODE_REFUSED = "node-refused"
+    SERVER_UNREACHABLE = "server-unreachable"
+    CLOCK_SKEW = "clock-skew"
+    STORE_SEALED = "store-sealed"
 
 
 class HushRecError(Exception):

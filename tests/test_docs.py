@@ -30,7 +30,10 @@ from simulations.scenario import Scenario
 ROOT = Path(__file__).resolve().parents[1]
 GUIDE = ROOT / "docs" / "guide"
 ERRORS = ROOT / "docs" / "errors"
-SECTIONED = ("audit.md", "enrolment.md", "gateway.md")
+SECTIONED = (
+    "audit.md", "client.md", "containers.md", "deployment.md", "doctor.md", "enrolment.md",
+    "gateway.md", "models.md", "monitoring.md", "service.md", "training.md",
+)  # fmt: skip
 """Guides that have a section for each command that they explain."""
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 SCENARIOS = sorted((ROOT / "simulations" / "scenarios").glob("*.toml"))
