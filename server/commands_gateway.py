@@ -57,7 +57,7 @@ def run(
         from server.gateway.versions import check_flower
 
         check_flower()
-        from server.gateway.address import Address
+        from common.address import Address
         from server.gateway.folder import Pair, ServerFolder
         from server.gateway.limits import Limits
         from server.gateway.serve import Gateway, serve
@@ -89,7 +89,7 @@ def login(
         from server.gateway.versions import check_flower
 
         check_flower()
-        from server.gateway.address import Address
+        from common.address import Address
         from server.gateway.folder import ServerFolder
         from server.gateway.operator import remember
 

@@ -29,7 +29,7 @@ from flwr.supercore.auth.typing import (
 from flwr.supercore.credential_store import get_credential_store
 from flwr.superlink.auth_plugin import ControlAuthnPlugin
 
-from server.gateway.address import Address
+from common.address import Address
 from server.gateway.folder import ServerFolder
 
 __all__ = ["OperatorToken", "remember"]

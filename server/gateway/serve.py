@@ -18,9 +18,9 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
+from common.address import Address
 from common.errors import Code, ConfigError, RunError
 from server.gateway.access_log import AccessLog
-from server.gateway.address import Address
 from server.gateway.connections import bounded
 from server.gateway.folder import Pair, ServerFolder
 from server.gateway.limits import Limits

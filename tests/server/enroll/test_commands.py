@@ -16,6 +16,7 @@ from flwr.cli.supernode.register import try_load_public_key
 from flwr.supercore.auth import load_superexec_auth_secret
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 
+from common.address import Address
 from common.certificates import key_pem, load_certificate, new_key
 from common.config import read_toml
 from common.enrolment.cards import Card, Invitation, openssh_line
@@ -25,7 +26,6 @@ from common.privacy.signing import SigningKey
 from server.commands_gateway import run
 from server.enroll.home import CA, CA_KEY, CARDS, NODES, PRIVATE, REVOKED, ROSTER, TLS, TLS_KEY
 from server.enroll.renewal import OLD_TLS, renew_server
-from server.gateway.address import Address
 from server.gateway.folder import ServerFolder
 from server.keys import SERVER_KEY, server_key
 from tests.client.enroll.shops import enrol_server, hushrec, refusal, said

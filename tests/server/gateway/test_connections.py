@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from starlette.types import Receive, Scope, Send
 
+from common.address import Address
 from server.gateway.access_log import AccessLog
-from server.gateway.address import Address
 from server.gateway.connections import bounded
 from server.gateway.folder import ServerFolder
 from server.gateway.limits import Limits

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from common.address import Address
 from common.errors import Code, ConfigError, RunError
-from server.gateway.address import Address
 from server.gateway.folder import Pair, ServerFolder
 from server.gateway.serve import Gateway, serve
 from tests.client.launcher.deployment import free_port

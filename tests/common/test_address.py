@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from common.address import Address
 from common.errors import Code, ConfigError
-from server.gateway.address import Address
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Where a server listens: an IP address and a port, never a name that somebody resolves."""
+"""Where something listens: an IP address and a port, never a name that somebody resolves."""
 
 from __future__ import annotations
 
