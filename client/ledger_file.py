@@ -8,9 +8,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
-from client.folder_lock import folder_lock
 from client.ledger_schema import found_in, lay_out, lay_out_derived, misfits, stale
 from common.errors import Code, LedgerError
+from common.folder_lock import folder_lock
 from common.privacy.ledger import RESTORE
 
 __all__ = ["broken_file", "cannot_write", "connect", "guarded", "in_transaction"]

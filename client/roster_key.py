@@ -15,8 +15,8 @@ from datetime import date
 from pathlib import Path
 from typing import Final
 
-from client.folder_lock import folder_lock
 from common.errors import Code, ConfigError, DataError, PolicyError
+from common.folder_lock import folder_lock
 from common.privacy.signing import SigningKey
 
 __all__ = [

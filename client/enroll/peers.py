@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from client.enroll.policy_text import pinned, unpinned
-from client.folder_lock import folder_lock
 from client.owner import Owner
 from client.roster_key import load_roster_key
 from client.store import POLICY_TOML
@@ -21,6 +20,7 @@ from common.enrolment.cards import Card
 from common.enrolment.folders import exists, write_private
 from common.errors import Code, ConfigError
 from common.files import read_bytes
+from common.folder_lock import folder_lock
 from common.privacy.policy import Policy
 from common.privacy.roster import Roster
 

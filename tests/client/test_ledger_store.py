@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 
 import client.ledger_reader
-from client.folder_lock import folder_lock
 from client.ledger_store import Key, LedgerStore
 from common.errors import Code, HushRecError, LedgerError, PrivacyError
+from common.folder_lock import folder_lock
 from common.privacy.heads import Receipt
 from common.privacy.ledger import Row, next_row, row_text, verify
 from common.privacy.signing import SigningKey

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from client.folder_lock import folder_lock
+from common.folder_lock import folder_lock
 
 
 def test_threads_exclude_each_other_and_leave_nothing(tmp_path: Path) -> None:
