@@ -18,6 +18,7 @@ MAKES_NOISE = {"common/privacy/stream.py"}
 MAKES_IDS = {
     "client/enroll/begin.py",
     "client/ledger_store.py",
+    "client/sealed.py",
     "common/secure_sum/keys.py",
     "common/secure_sum/shamir.py",
     "server/gateway/folder.py",
