@@ -17,6 +17,7 @@ import typer
 from rich.console import Console
 from rich.status import Status
 
+from common import logs
 from common.errors import Code, HushRecError, RunError
 
 __all__ = ["Format", "FormatOption", "Teller", "finish", "name_values", "print_json"]
@@ -47,7 +48,8 @@ def finish(work: Callable[[], int | None], *, stopped: str = "") -> None:
     Raises:
         typer.Exit: with any status but 0.
     """
-    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+    if not logs.is_configured() and not logs.configure_by_environment("command"):
+        logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     if os.environ.get("HUSHREC_DEBUG", "0") not in ("", "0"):
         _LOG.setLevel(logging.DEBUG)
     console = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -134,6 +136,10 @@ def _internal(error: Exception) -> RunError:
 
 
 def _explain(error: HushRecError, console: Console) -> None:
+    """For a person in full; a log gets what may stand in a log."""
+    if logs.is_guarded():
+        _LOG.error("ends with an error", exc_info=error)
+        return
     console.print("[bold red]error[/] ", end="")
     console.print(f"{error.code}: {_sentence(error)}", markup=False)
     console.print(f"See docs/errors/{error.code}.md.", markup=False)

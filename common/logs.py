@@ -1,0 +1,194 @@
+"""Logs of a deployment: one line a record on stderr, JSON for machines or text for people.
+
+Guarantee:
+    After `configure`, nothing that goes through `logging` in this process quotes data, as
+    `log_records` has it: neither HushRec's own lines nor those of libraries, warnings, and
+    exceptions that nobody caught, in the main thread or in another.
+
+`HUSHREC_DEBUG=1` breaks it on the owner's own demand, and every process says so first.
+Simulations and commands that print a result do not configure logs: what they show is their
+caller's own.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from enum import StrEnum
+from types import TracebackType
+from typing import Any, Final
+
+from common.log_records import HIDDEN, Public, SafeRecord, fields, safe_record, vouch
+
+__all__ = [
+    "VARIABLE",
+    "Public",
+    "Style",
+    "configure",
+    "configure_by_environment",
+    "fields",
+    "is_configured",
+    "is_guarded",
+    "style_for",
+    "vouch",
+]
+
+VARIABLE: Final = "HUSHREC_LOG"
+"""Environment variable with the style: what a process that configures by it inherits."""
+_LOG: Final = logging.getLogger("hushrec.logs")
+_GUARD: list[logging.Handler] = []
+
+
+class Style(StrEnum):
+    """How a line looks."""
+
+    JSON = "json"
+    TEXT = "text"
+
+
+def configure(role: str, style: Style) -> None:
+    """From now on this process logs in one form; a second call changes role and form.
+
+    Args:
+        role: which process of a deployment this is, a word of the program's.
+        style: of the lines.
+    """
+    debug = os.environ.get("HUSHREC_DEBUG", "0") not in ("", "0")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Json(role) if style is Style.JSON else _Text(role))
+    handler.addFilter(_worth)
+    logging.setLogRecordFactory(functools.partial(safe_record, debug=debug))
+    logging.setLoggerClass(_Joined)
+    logging.raiseExceptions = False  # it would print what it could not write
+    logging.captureWarnings(True)
+    logging.lastResort = handler
+    for logger in _loggers():
+        logger.handlers.clear()
+        logger.propagate = True
+    logging.root.handlers[:] = [handler]
+    logging.root.setLevel(logging.INFO)
+    _GUARD[:] = [handler]
+    _catch()
+    if debug:
+        _LOG.warning("HUSHREC_DEBUG is set: THESE LINES MAY QUOTE CUSTOMERS' DATA, keep them here")
+
+
+def configure_by_environment(role: str) -> bool:
+    """As `configure`, where `HUSHREC_LOG` names a style; whether it does."""
+    named = os.environ.get(VARIABLE, "")
+    if named not in set(Style):
+        return False
+    configure(role, Style(named))
+    return True
+
+
+def is_configured() -> bool:
+    """Whether `configure` was called in this process."""
+    return bool(_GUARD)
+
+
+def is_guarded() -> bool:
+    """Whether this process's stderr may hold nothing but lines of a log.
+
+    A terminal has a person before it, who may read what is wrong with their own files.
+    """
+    return bool(_GUARD) and not sys.stderr.isatty()
+
+
+def style_for(asked: Style | None) -> Style:
+    """The style that was asked for; else text for a terminal, JSON for anything else."""
+    if asked is not None:
+        return asked
+    return Style.TEXT if sys.stderr.isatty() else Style.JSON
+
+
+class _Joined(logging.Logger):
+    """A logger without handlers of its own: libraries bring theirs when they are imported."""
+
+    def addHandler(self, hdlr: logging.Handler) -> None:  # noqa: N802  its name is logging's
+        """Leave it out: there is one way for lines to leave the process."""
+
+    @property
+    def propagate(self) -> bool:
+        """Always."""
+        return True
+
+    @propagate.setter
+    def propagate(self, value: bool) -> None: ...
+
+
+class _Json(logging.Formatter):
+    def __init__(self, role: str) -> None:
+        super().__init__()
+        self._role = role
+
+    def format(self, record: logging.LogRecord) -> str:
+        return json.dumps(_line(record, self._role), ensure_ascii=False)
+
+
+class _Text(logging.Formatter):
+    def __init__(self, role: str) -> None:
+        super().__init__()
+        self._role = role
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = _line(record, self._role)
+        quoted = line.pop("quoted", None)
+        head = [str(line.pop(name)) for name in ("time", "level", "role", "logger", "event")]
+        rest = [f"{name}={value}" for name, value in line.items()]
+        text = "".join(sign if sign.isprintable() else HIDDEN for sign in " ".join(head + rest))
+        return text if quoted is None else f"{text}\n{quoted}"
+
+
+def _line(record: logging.LogRecord, role: str) -> dict[str, Any]:
+    """A record that this module's factory did not make says nothing."""
+    safe = record if isinstance(record, SafeRecord) else None
+    line = {
+        "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+        "level": record.levelname,
+        "role": role,
+        "logger": HIDDEN if safe is None else safe.hushrec_logger,
+        "event": HIDDEN if safe is None else safe.hushrec_event,
+    }
+    if safe is None:
+        return line
+    added = {**getattr(safe, "hushrec_fields", {}), **safe.hushrec_said}
+    quoted = {} if safe.hushrec_quoted is None else {"quoted": safe.hushrec_quoted}
+    return {**line, **{k: v for k, v in added.items() if k not in line}, **quoted}
+
+
+def _worth(record: logging.LogRecord) -> bool:
+    """Libraries from warnings on."""
+    own = record.name.partition(".")[0] in {"hushrec", "common", "client", "server"}
+    return own or record.levelno >= logging.WARNING
+
+
+def _loggers() -> Iterator[logging.Logger]:
+    for found in list(logging.root.manager.loggerDict.values()):
+        if isinstance(found, logging.Logger):
+            yield found
+
+
+def _catch() -> None:
+    """What nobody caught is a line as well; Ctrl-C is said by the status."""
+
+    def last(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if not issubclass(kind, KeyboardInterrupt):
+            _LOG.critical("ended by what nobody caught", exc_info=(kind, error, trace))
+
+    def of_thread(args: threading.ExceptHookArgs) -> None:
+        if args.exc_value is not None and not issubclass(args.exc_type, SystemExit):
+            _LOG.error("a thread ended by what nobody caught", exc_info=args.exc_value)
+
+    def unraisable(args: Any) -> None:
+        _LOG.error("an exception that could not be raised", exc_info=args.exc_value)
+
+    sys.excepthook = last
+    threading.excepthook = of_thread
+    sys.unraisablehook = unraisable
