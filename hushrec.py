@@ -60,8 +60,10 @@ def command_line() -> typer.Typer:
     with _wing("simulations"):
         from simulations.audit.commands import extend
         from simulations.commands import simulate
+        from simulations.deployment.commands import generate
 
         app.command("simulate")(simulate)
+        app.command("generate")(generate)
         extend(audit)
     return app
 

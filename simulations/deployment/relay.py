@@ -75,7 +75,8 @@ class Relay:
 
     def cut(self, *, reset: bool = True) -> int:
         """End every open connection, by a reset or in good order; how many there were."""
-        return self._call(self._cut(reset))
+        count: int = self._call(self._cut(reset))
+        return count
 
     @property
     def connections(self) -> int:
