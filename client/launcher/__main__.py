@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from common.logs import configure_by_environment, vouch
 from common.terminal import finish
 
 
@@ -32,6 +33,7 @@ def launch(
         os.environ[name] = "1"
     os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
     signal.signal(signal.SIGTERM, _end)
+    configure_by_environment("node")
 
     def work() -> None:
         from client.launcher.versions import check_flower
@@ -50,6 +52,7 @@ def _serve(
     from client.owner import Owner
 
     owner = Owner.of(home)
+    vouch(owner.settings.name)
     log = logging.getLogger("hushrec.launcher")
     log.setLevel(logging.INFO)
     if not owner.policy.bundles:

@@ -22,6 +22,8 @@ __all__ = ["KEPT", "run_task"]
 
 KEPT: Final = (
     "CUDA_VISIBLE_DEVICES",
+    "HUSHREC_DEBUG",
+    "HUSHREC_LOG",
     "LANG",
     "LC_ALL",
     "MKL_NUM_THREADS",

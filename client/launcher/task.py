@@ -28,6 +28,7 @@ from client.launcher.parcel import Errand, Packed, read_errand, write_packed
 from client.launcher.versions import check_flower
 from client.release import answer_code
 from common.errors import Code, HushRecError, ProtocolError
+from common.logs import configure_by_environment
 
 __all__ = ["main", "perform"]
 
@@ -36,7 +37,8 @@ _LOG = logging.getLogger("hushrec.launcher")
 
 def main() -> None:
     """Answer one message. Without an answer the node says `internal`."""
-    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+    if not configure_by_environment("task"):
+        logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     check_flower()
     with _own_stdout() as out:
         errand, packed = read_errand(sys.stdin.buffer)
