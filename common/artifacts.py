@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, StringConstraints
 from safetensors import SafetensorError
 from safetensors.numpy import load as _load
 from safetensors.numpy import save as _save
@@ -21,6 +21,7 @@ from common.files import write_atomic
 
 __all__ = [
     "Manifest",
+    "VersionId",
     "arrays_from_bytes",
     "arrays_to_bytes",
     "load_artifact",
@@ -29,6 +30,9 @@ __all__ = [
 
 ARRAYS = "arrays.safetensors"
 MANIFEST = "manifest.json"
+
+VersionId: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[0-9]{4,9}-[0-9a-f]{8}$")]
+"""Name of a version of the model: its number and the start of the job's id, `0003-1a2b3c4d`."""
 
 
 class Manifest(Settings):

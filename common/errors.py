@@ -21,7 +21,7 @@ leave a client: message, place and remedy may quote data and stay local.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 
 __all__ = [
     "ArtifactError",
@@ -116,6 +116,7 @@ class Code(StrEnum):
     SERVER_UNREACHABLE = "server-unreachable"
     CLOCK_SKEW = "clock-skew"
     STORE_SEALED = "store-sealed"
+    MODEL_NOT_PRIVATE = "model-not-private"
 
 
 class HushRecError(Exception):
@@ -127,6 +128,9 @@ class HushRecError(Exception):
         where: file, row, field, setting or option.
         remedy: what the reader should do next.
     """
+
+    exit_status: ClassVar[int] = 2
+    """Of a command that ends with it: a person has to mend something."""
 
     def __init__(self, code: Code, message: str, *, where: str = "", remedy: str = "") -> None:
         super().__init__(message)

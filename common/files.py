@@ -15,7 +15,14 @@ from common.errors import Code, DataError
 if TYPE_CHECKING:  # keys are read where pandas may be missing
     import pandas as pd
 
-__all__ = ["member_names", "read_bytes", "read_member", "write_atomic", "write_parquet"]
+__all__ = [
+    "member_names",
+    "read_bytes",
+    "read_member",
+    "sync_folder",
+    "write_atomic",
+    "write_parquet",
+]
 
 _LARGEST_MEMBER_BYTES = 8 * 2**30  # a zip of a few kB may claim to unpack to petabytes
 
@@ -110,6 +117,19 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o666, durable: bool = 
             where=str(path),
             remedy="Make room on the disk." if full else "Check the folder and its permissions.",
         ) from None
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the disk has the names in `folder`, so that a power cut leaves none of them out.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    opened = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def write_parquet(path: Path, table: pd.DataFrame) -> None:

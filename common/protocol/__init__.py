@@ -5,14 +5,16 @@ query.hello     (nothing)         Hello: public facts
 train.step      Task              Reply: arrays that a mechanism made, the head of the ledger
 train.sum       SumCall           SumReply: one stage of a secure sum
 query.receipt   ReceiptMessage    Reply: a code
+query.model     ModelMessage      Reply: a code
 
-Tasks and calls are signed by the server. A reply of any type is a fixed code alone where the
-client refuses.
+Tasks, calls and models are signed by the server. A reply of any type is a fixed code alone
+where the client refuses.
 """
 
 from __future__ import annotations
 
 from common.protocol.hello import HELLO, Hello
+from common.protocol.models import MODEL, ModelMessage
 from common.protocol.receipts import RECEIPT, ReceiptMessage
 from common.protocol.records import OK
 from common.protocol.replies import Reply
@@ -22,12 +24,14 @@ from common.protocol.tasks import STEP, Task
 
 __all__ = [
     "HELLO",
+    "MODEL",
     "OK",
     "RECEIPT",
     "STEP",
     "SUM",
     "CallBody",
     "Hello",
+    "ModelMessage",
     "ReceiptMessage",
     "Reply",
     "ReplyBody",
