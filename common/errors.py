@@ -117,6 +117,8 @@ class Code(StrEnum):
     CLOCK_SKEW = "clock-skew"
     STORE_SEALED = "store-sealed"
     MODEL_NOT_PRIVATE = "model-not-private"
+    REQUEST_INVALID = "request-invalid"
+    SERVICE_TOKEN = "service-token"  # noqa: S105  the name of a code
 
 
 class HushRecError(Exception):
