@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
+import logging
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -13,19 +15,31 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
+from client.data_files import EVENTS, HELDOUT, DataFiles, Stamp, stamp_of
+from client.sealed import Sealer
 from common.arrays import Histories, Ints
 from common.catalogue import Catalogue
 from common.config import Settings
-from common.errors import Code, DataError, PolicyError
+from common.errors import Code, DataError, HushRecError, PolicyError
 from common.interactions.table import histories
 from common.privacy.policy import Policy
 
-__all__ = ["CLIENT_TOML", "POLICY_TOML", "ClientSettings", "ClientStore", "read_policy"]
+__all__ = [
+    "CLIENT_TOML",
+    "FROZEN",
+    "POLICY_TOML",
+    "ClientSettings",
+    "ClientStore",
+    "data_files",
+    "read_policy",
+    "sealer_of",
+]
 
 CLIENT_TOML: Final = "client.toml"
 POLICY_TOML: Final = "policy.toml"
-_EVENTS: Final = "events.parquet"
-_HELDOUT: Final = "heldout.parquet"
+FROZEN: Final = "frozen"
+"""Folder of copies for jobs that began before the log was replaced."""
+_LOG: Final = logging.getLogger("hushrec.client")
 
 
 class ClientSettings(Settings):
@@ -39,6 +53,10 @@ class ClientSettings(Settings):
     """Declared number of users: a public constant, chosen once, never a count."""
     catalogue: str
     """Path of the public catalogue, relative to the client's folder."""
+    retention_days: int | None = Field(default=None, gt=0, le=36_525)
+    """Events older than so many days are deleted, and no new job sees them; None keeps all."""
+    key_file: Path | None = None
+    """Key that the customers' data are sealed with, outside of the folder; None: not sealed."""
     simulated: bool = False
     """The folder was laid out by a simulation: its users are nobody's customers."""
     no_privacy: bool = False
@@ -58,8 +76,9 @@ class ClientStore:
         user_ids: `[users]`, in the order of `histories`.
         histories: training events; every interaction counts as 1.
         heldout: catalogue position of each user's held-out item, -1 for none, `[users]`.
-        snapshot: SHA-256 of the files that histories and held-out items came from; stays
-            here, since it would confirm a guess at them.
+        snapshot: SHA-256 of the files that histories and held-out items came from, sealed or
+            not; stays here, since it would confirm a guess at them.
+        oldest: time of the oldest event, with a zone; None without events.
     """
 
     folder: Path
@@ -69,6 +88,7 @@ class ClientStore:
     histories: Histories
     heldout: Ints | None
     snapshot: str
+    oldest: datetime | None
 
     @classmethod
     def open(cls, folder: Path) -> ClientStore:
@@ -76,12 +96,24 @@ class ClientStore:
 
         Raises:
             ConfigError: `client.toml` is missing or wrong.
-            DataError: the events or the catalogue cannot be read.
+            DataError: the events or the catalogue cannot be read; `store-sealed`, their key
+                is not there or is another one.
         """
-        folder = folder.resolve()
-        settings = _settings(folder, _stamp_of(folder / CLIENT_TOML))
-        files = (CLIENT_TOML, _EVENTS, _HELDOUT, settings.catalogue)
-        return _open(folder, tuple(_stamp_of(folder / name) for name in files))
+        return _opened(folder.resolve(), "")
+
+    def frozen(self, name: str) -> ClientStore | None:
+        """The data as they were when a job began, if they are kept.
+
+        Args:
+            name: of the copy: the keyed hash of its snapshot.
+        """
+        if not (self.folder / FROZEN / name).is_dir():
+            return None
+        try:
+            return _opened(self.folder, f"{FROZEN}/{name}")
+        except HushRecError as error:
+            _LOG.warning("a frozen copy cannot be read: %s", error)
+            return None
 
     @property
     def ledger_path(self) -> Path:
@@ -97,7 +129,7 @@ def read_policy(folder: Path) -> Policy:
         ConfigError: it cannot be read or meant.
     """
     path = folder.resolve() / POLICY_TOML
-    stamp = _stamp_of(path)
+    stamp = stamp_of(path)
     if not stamp:
         raise PolicyError(
             Code.POLICY_MISSING,
@@ -108,39 +140,62 @@ def read_policy(folder: Path) -> Policy:
     return _policy(path, stamp)
 
 
-def _stamp_of(path: Path) -> tuple[int, ...]:
-    """Changes whenever the file is replaced."""
-    try:
-        found = path.stat()
-    except OSError:
-        return ()
-    return found.st_mtime_ns, found.st_size, found.st_ino
+def data_files(folder: Path, place: str = "") -> DataFiles:
+    """The files with customers' events, as `client.toml` says that they are to be kept.
+
+    Args:
+        folder: the client's.
+        place: of a frozen copy, below the folder.
+
+    Raises:
+        ConfigError: `client.toml` is missing or wrong.
+    """
+    folder = folder.resolve()
+    key_file = _settings(folder, stamp_of(folder / CLIENT_TOML)).key_file
+    return DataFiles(folder / place, None if key_file is None else folder / key_file)
+
+
+def sealer_of(folder: Path) -> Sealer | None:
+    """What seals a client's data, None if its owner leaves them as they are.
+
+    Raises:
+        ConfigError: `client.toml` is missing or wrong.
+        DataError: `store-sealed`, the key is not there.
+    """
+    return data_files(folder).sealer
+
+
+def _opened(folder: Path, place: str) -> ClientStore:
+    files = data_files(folder, place)
+    settings = _settings(folder, stamp_of(folder / CLIENT_TOML))
+    stamps = (stamp_of(folder / CLIENT_TOML), stamp_of(folder / settings.catalogue))
+    return _open(folder, files, stamps + files.stamps(EVENTS, HELDOUT))
 
 
 @functools.lru_cache(maxsize=1024)
-def _settings(folder: Path, _stamp: tuple[int, ...]) -> ClientSettings:
+def _settings(folder: Path, _stamp: Stamp) -> ClientSettings:
     return ClientSettings.load_toml(folder / CLIENT_TOML)
 
 
 @functools.lru_cache(maxsize=1024)
-def _policy(path: Path, _stamp: tuple[int, ...]) -> Policy:
+def _policy(path: Path, _stamp: Stamp) -> Policy:
     return Policy.load_toml(path)
 
 
 @functools.lru_cache(maxsize=1024)
-def _open(folder: Path, stamp: tuple[tuple[int, ...], ...]) -> ClientStore:
-    settings = _settings(folder, stamp[0])
-    where = (folder / settings.catalogue).resolve()
-    catalogue = _catalogue(where, stamp[-1])
-    events, heldout = _bytes(folder / _EVENTS), _bytes(folder / _HELDOUT)
+def _open(folder: Path, files: DataFiles, stamps: tuple[Stamp, ...]) -> ClientStore:
+    settings = _settings(folder, stamps[0])
+    catalogue = _catalogue((folder / settings.catalogue).resolve(), stamps[1])
+    events, heldout = files.read(EVENTS), files.read(HELDOUT)
     if events is None:
         raise DataError(
             Code.DATA_NOT_FOUND,
             "no events.",
-            where=str(folder / _EVENTS),
+            where=str(files.path(EVENTS)),
             remedy="Import the shop's log.",
         )
-    rows = histories(_table(events, folder / _EVENTS), catalogue)
+    table = _table(events, files.path(EVENTS))
+    rows = histories(table, catalogue)
     return ClientStore(
         folder=folder,
         settings=settings,
@@ -149,26 +204,15 @@ def _open(folder: Path, stamp: tuple[tuple[int, ...], ...]) -> ClientStore:
         histories=rows.histories.unweighted(),
         heldout=None
         if heldout is None
-        else _heldout(_table(heldout, folder / _HELDOUT), rows.user_ids, catalogue),
+        else _heldout(_table(heldout, files.path(HELDOUT)), rows.user_ids, catalogue),
         snapshot=_snapshot(events, heldout),
+        oldest=table["datetime"].min().to_pydatetime() if len(table) else None,
     )
 
 
 @functools.lru_cache(maxsize=4)
-def _catalogue(path: Path, _stamp: tuple[int, ...]) -> Catalogue:
+def _catalogue(path: Path, _stamp: Stamp) -> Catalogue:
     return Catalogue.load(path)
-
-
-def _bytes(path: Path) -> bytes | None:
-    """The file, read once: what is hashed is what is parsed."""
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise DataError(
-            Code.DATA_NOT_FOUND, f"cannot be read: {error.strerror}.", where=str(path)
-        ) from None
 
 
 def _table(data: bytes, path: Path) -> pd.DataFrame:

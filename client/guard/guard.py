@@ -29,15 +29,17 @@ from client.guard.rules import (
     check_sampling,
     check_server,
 )
+from client.guard.sent_model import check_sent_model
 from client.guard.sum_rules import check_way
 from client.ledger_store import LedgerStore, StoredRelease
+from client.models import ModelStore
 from client.store import ClientStore, read_policy
 from client.training import Compute
 from common.artifacts import arrays_from_bytes, arrays_to_bytes
 from common.errors import Code, DataError, ProtocolError
 from common.job import Job
 from common.privacy.mechanisms import mechanism_for
-from common.protocol import OK, ReceiptMessage, Reply, Task
+from common.protocol import OK, ModelMessage, ReceiptMessage, Reply, Task
 from common.schedule import Schedule, count_steps, schedule_of
 
 __all__ = ["Check", "Clock", "Guard"]
@@ -109,6 +111,13 @@ class Guard(Releasing):
         with self.refusing(known=False):
             return Task.from_records(records)
 
+    def data_of(self, job: Job) -> ClientStore:
+        """What the job trains on: the log as it was when the job began here, if it is kept."""
+        admitted = self._ledger.job(job.job_id)
+        if admitted is not None and admitted.snapshot != self._snapshot():
+            self._store = self._store.frozen(admitted.snapshot) or self._store
+        return self._store
+
     def take_receipt(self, records: RecordDict) -> None:
         """Keep the receipt that a message brings.
 
@@ -119,6 +128,18 @@ class Guard(Releasing):
         with self.refusing(known=False):
             receipt = ReceiptMessage.from_records(records).receipt
             keep_receipt(self._ledger, self._policy, receipt)
+
+    def take_model(self, records: RecordDict) -> None:
+        """Keep the model that a message brings, and serve it from now on.
+
+        Raises:
+            HushRecError: it is refused, and the one before stays.
+        """
+        self.look(records)
+        with self.refusing(known=False):  # who sends again what was signed is no server
+            message = ModelMessage.from_records(records)
+            check_sent_model(self._policy, self._store.settings, self._store.catalogue, message)
+            ModelStore(self._store.folder).take(message)
 
     def answer(self, task: Task, check: Check) -> Reply:
         """Answer a task: from the store if it was answered, else by computing it.

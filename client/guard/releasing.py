@@ -92,6 +92,7 @@ class Releasing:
                 return stored, stored.payload
             mechanism = make(self._noise(asked))
             if stored is None:
+                self._check_current(asked)
                 reservation = self._reserve(key, request, schedule, charge_of(mechanism))
             else:
                 check_halted(self._ledger)
@@ -105,6 +106,21 @@ class Releasing:
                 self._check_as_charged(stored, payload)
         # another process may have answered first: what is stored is what was charged
         return stored, stored.payload or payload
+
+    def _check_current(self, asked: Asked) -> None:
+        """A job begins with the log as it is now; who calls is alone with the ledger.
+
+        Raises:
+            PrivacyError: `snapshot-changed`, the log was replaced since it was read.
+        """
+        if self._ledger.job(asked.job.job_id) is not None:
+            return
+        if ClientStore.open(self._store.folder).snapshot != self._store.snapshot:
+            raise PrivacyError(
+                Code.SNAPSHOT_CHANGED,
+                "the event log was replaced just now.",
+                remedy="Ask again: the job then begins with the new one.",
+            )
 
     def _find(self, key: Key, request: str) -> StoredRelease | None:
         stored = self._ledger.find(key)
