@@ -15,7 +15,14 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from client.home import Home, check_home, resolve_home
-from client.release import answer, answer_code, answer_hello, answer_receipt, answer_sum
+from client.release import (
+    answer,
+    answer_code,
+    answer_hello,
+    answer_model,
+    answer_receipt,
+    answer_sum,
+)
 from common.errors import Code, ConfigError, DataError, HushRecError
 
 if TYPE_CHECKING:
@@ -84,6 +91,10 @@ def make_app(
     def receipt(message: Message, context: Context) -> Message:
         return _receipt(message, resolve_home(context, run, simulation=simulation), clock)
 
+    @client_app.query("model")
+    def model(message: Message, context: Context) -> Message:
+        return _model(message, resolve_home(context, run, simulation=simulation), clock)
+
     return client_app
 
 
@@ -125,6 +136,14 @@ def _receipt(message: Message, home: Home, clock: Clock | None) -> Message:
     with Guard.open(_open(home), clock) as guard:
         guard.take_receipt(message.content)
     return answer_receipt(message)
+
+
+def _model(message: Message, home: Home, clock: Clock | None) -> Message:
+    from client.guard import Guard
+
+    with Guard.open(_open(home), clock) as guard:
+        guard.take_model(message.content)
+    return answer_model(message)
 
 
 def _open(home: Home) -> ClientStore:

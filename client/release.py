@@ -32,6 +32,7 @@ __all__ = [
     "answer",
     "answer_code",
     "answer_hello",
+    "answer_model",
     "answer_receipt",
     "answer_sum",
     "declared",
@@ -100,6 +101,11 @@ def answer_code(task: Message, code: Code) -> Message:
 
 def answer_receipt(message: Message) -> Message:
     """The message that says that a receipt is on this client's disk, and nothing else."""
+    return answer(message, Reply(OK))
+
+
+def answer_model(message: Message) -> Message:
+    """The message that says that a model is on this client's disk, and nothing else."""
     return answer(message, Reply(OK))
 
 

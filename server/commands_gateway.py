@@ -12,6 +12,7 @@ from typing import Annotated, Final
 import typer
 
 from common.terminal import finish
+from server.commands_models import models, promote, rollback
 
 __all__ = ["server_commands"]
 
@@ -26,6 +27,9 @@ def server_commands() -> typer.Typer:
     app = typer.Typer(help="The operator's server.", no_args_is_help=True)
     app.command("run")(_run_alone)
     app.command("login")(login)
+    app.command("models")(models)
+    app.command("promote")(promote)
+    app.command("rollback")(rollback)
     return app
 
 
