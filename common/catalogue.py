@@ -96,6 +96,24 @@ class Catalogue:
         return np.asarray(self._index.get_indexer(pd.Index(wanted, dtype="str")), dtype=np.int64)
 
     @classmethod
+    def of_federation(cls, path: Path) -> Self:
+        """The public items of a deployment: `catalogue.json`, or a product file.
+
+        Raises:
+            DataError: it cannot be read; `catalogue-invalid`, it was made from events.
+        """
+        is_ours = path.suffix.lower() == ".json"
+        found = cls.load(path) if is_ours else cls.read_product_file(path)
+        if found.source == "derived":
+            raise DataError(
+                Code.CATALOGUE_INVALID,
+                "this catalogue was made from somebody's events, and tells who bought what exists.",
+                where=str(path),
+                remedy="Take the federation's product file.",
+            )
+        return found
+
+    @classmethod
     def derive(cls, events: pd.DataFrame, metadata: pd.DataFrame | None = None) -> Self:
         """Make a catalogue of the items in events. Simulation only; marked `derived`.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from common.errors import Code, ConfigError
 
-__all__ = ["Settings", "read_json", "read_toml"]
+__all__ = ["Settings", "read_json", "read_toml", "toml_lines"]
 
 
 class Settings(BaseModel):
@@ -68,6 +69,28 @@ def read_toml(path: Path) -> dict[str, Any]:
     """
     values: dict[str, Any] = _parsed(path, tomllib.loads, "TOML")
     return values
+
+
+def toml_lines(values: Mapping[str, Any]) -> str:
+    """A line of TOML for each key; tables within are written in one line.
+
+    Args:
+        values: what JSON can hold, without None.
+    """
+    return "".join(f"{_key(key)} = {_toml(value)}\n" for key, value in values.items())
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{_key(key)} = {_toml(v)}' for key, v in value.items())} }}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _key(key: str) -> str:
+    """In quotes unless TOML takes it as it is: `a.b` would be a table."""
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key, ensure_ascii=False)
 
 
 def _parsed(path: Path, parse: Callable[[str], Any], form: str) -> Any:

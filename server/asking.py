@@ -23,10 +23,12 @@ from server.combine import Combiner
 from server.roster import NO_ANSWER, Member
 from server.witness import Asked, Witness
 
-__all__ = ["FLOWER_ERROR", "Asking", "log_refused"]
+__all__ = ["FLOWER_ERROR", "Asking", "error_of", "log_refused"]
 
 FLOWER_ERROR: Final = "flower-error"
 """In the place of a code, where Flower reports an error of its own."""
+_NODE_UNAVAILABLE: Final = 5
+"""Flower's code for a node that stopped being heard of: silence, like any other."""
 _LOG: Final = logging.getLogger("hushrec.server")
 
 
@@ -123,12 +125,20 @@ class Asking:
         group: str,
         timeout_seconds: float,
     ) -> Iterator[tuple[Member, Message]]:
-        """Send each client its records; the first answer of each, as they come."""
+        """Send each client its records; the first answer of each, as they come.
+
+        A client whose node is not connected is not asked: Flower has no message for it.
+        """
         waiting: dict[int, Member] = {}
         messages = []
+        connected = set(self.grid.get_node_ids())
         for member, records in calls:
+            if member.node_id not in connected:
+                continue
             waiting[member.node_id] = member
             messages.append(_to(member, records, message_type, group))
+        if not messages:
+            return
         for message in self.grid.send_and_receive(messages, timeout=timeout_seconds):
             sender = waiting.pop(message.metadata.src_node_id, None)
             if sender is not None:
@@ -165,7 +175,7 @@ def _read(message: Message, step: Step | None = None) -> Reply:
         step: what its arrays must be; None if there should be none.
     """
     if message.has_error():
-        return Reply(FLOWER_ERROR)
+        return Reply(error_of(message))
     try:
         reply = Reply.from_records(message.content)
         if reply.code == OK:
@@ -173,6 +183,11 @@ def _read(message: Message, step: Step | None = None) -> Reply:
     except HushRecError as error:
         return Reply(str(error.code))
     return reply
+
+
+def error_of(message: Message) -> str:
+    """What stands in the place of a client's code where Flower answered for it."""
+    return NO_ANSWER if message.error.code == _NODE_UNAVAILABLE else FLOWER_ERROR
 
 
 def log_refused(refused: Mapping[str, str], what: str) -> None:

@@ -1,14 +1,19 @@
-"""Who takes part: clients by name, from the public facts that each one states."""
+"""Who takes part: clients by name, from the public facts that each one states.
+
+Nodes say who they are at the start, and those that come later before a round.
+"""
 
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from flwr.app import Message, RecordDict
+from flwr.proto.node_pb2 import NodeInfo
 from flwr.serverapp import Grid
 
 from common.errors import Code, HushRecError, RunError
@@ -16,11 +21,12 @@ from common.job import Job
 from common.privacy.roster import Roster
 from common.protocol import HELLO, Hello
 
-__all__ = ["NO_ANSWER", "Member", "gather"]
+__all__ = ["NO_ANSWER", "Attendance", "Member", "gather"]
 
 NO_ANSWER: Final = "no-answer"
 """In the place of a code, where nothing came in time."""
-_LOG = logging.getLogger("hushrec.server")
+_LOOK_SECONDS: Final = 0.5
+_LOG: Final = logging.getLogger("hushrec.server")
 
 
 @dataclass(frozen=True)
@@ -48,58 +54,152 @@ def gather(
     Raises:
         RunError: `run-quorum`, nobody can; `run-mismatch`, two nodes have one name.
     """
-    nodes = list(grid.get_node_ids())
-    questions = [
-        Message(RecordDict(), dst_node_id=node, message_type=HELLO, group_id="hello")
-        for node in nodes
-    ]
-    reasons = dict.fromkeys(nodes, NO_ANSWER)
-    members: dict[int, Member] = {}
-    for message in grid.send_and_receive(questions, timeout=timeout_seconds):
-        node = message.metadata.src_node_id
-        if node not in reasons:
-            continue
+    found = Attendance(grid, job.catalogue_version, roster)
+    found.gather(timeout_seconds)
+    return found.present
+
+
+@dataclass
+class Attendance:
+    """The clients of one training, as they come and go.
+
+    Attributes:
+        grid: where the nodes are.
+        catalogue_version: of the catalogue that they must hold.
+        roster: who may take part, if that is known; nodes with other names are left out.
+        expected: names of the clients that are counted on; of a node that the operator
+            registered under one of them, no other name is believed.
+        members: who can take part, by node.
+        reasons: why a node cannot, by node.
+    """
+
+    grid: Grid
+    catalogue_version: str
+    roster: Roster | None = None
+    expected: Collection[str] = ()
+    members: dict[int, Member] = field(default_factory=dict)
+    reasons: dict[int, str] = field(default_factory=dict)
+    _names: dict[int, str] = field(default_factory=dict)
+    _pending: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def present(self) -> Sequence[Member]:
+        """Who can take part, in order of name."""
+        return sorted(self.members.values(), key=lambda member: member.name)
+
+    @property
+    def absent(self) -> dict[str, str]:
+        """Why each expected client, or named node, does not take part; by name."""
+        there = {member.name for member in self.members.values()}
+        said = {self._called(node): code for node, code in self.reasons.items()}
+        named = {name: code for name, code in said.items() if name not in there}
+        return {**{name: NO_ANSWER for name in self.expected if name not in there}, **named}
+
+    def wait(self, nodes: int, limit_seconds: float) -> None:
+        """Give nodes that are still starting time to appear; go on with those that did."""
+        deadline = time.monotonic() + limit_seconds
+        while len(self._nodes()) < nodes and time.monotonic() < deadline:
+            time.sleep(_LOOK_SECONDS)
+
+    def gather(self, timeout_seconds: float) -> None:
+        """Ask every node for its public facts and keep those who can take part.
+
+        Raises:
+            RunError: `run-quorum`, nobody can; `run-mismatch`, two nodes have one name.
+        """
+        nodes = self._nodes()
+        self.reasons = dict.fromkeys(nodes, NO_ANSWER)
+        questions = [_question(node) for node in nodes]
+        for message in self.grid.send_and_receive(questions, timeout=timeout_seconds):
+            if message.metadata.src_node_id in self.reasons:
+                self._hear(message.metadata.src_node_id, message)
+        self._check()
+
+    def look(self) -> None:
+        """Take answers of nodes that came later, and ask those who are there and unknown.
+
+        Nobody is waited for: who answers takes part from the next look on. A member whose
+        node is another now comes back under its name once the old node is gone.
+        """
+        nodes = self._nodes()
+        answers = self.grid.pull_messages(list(self._pending)) if self._pending else ()
+        for message in answers:
+            node = self._pending.pop(message.metadata.reply_to_message_id, None)
+            if node is not None and node in nodes:
+                self._replace(node, message, nodes)
+        asked = set(self._pending.values())
+        unknown = [node for node in nodes if node not in self.members and node not in asked]
+        for node in unknown:
+            for found in self.grid.push_messages([_question(node)]):
+                if found:  # Flower has none for a node that was unregistered meanwhile
+                    self._pending[found] = node
+
+    def _replace(self, node: int, message: Message, nodes: Collection[int]) -> None:
+        """Hear a node that came later; a name that is here already stays whose it is."""
+        self._hear(node, message)
+        member = self.members.get(node)
+        if member is None:
+            return
+        others = [n for n, m in self.members.items() if m.name == member.name and n != node]
+        if any(other in nodes for other in others):
+            del self.members[node]
+            self.reasons[node] = str(Code.RUN_MISMATCH)
+            _LOG.warning("node %d calls itself %s, who is here already", node, member.name)
+            return
+        for other in others:
+            del self.members[other]
+        _LOG.warning("%s takes part from now on", member.name)
+
+    def _hear(self, node: int, message: Message) -> None:
         try:
-            members[node] = _read(message, job, roster)
-            del reasons[node]
+            self.members[node] = self._read(node, message)
+            self.reasons.pop(node, None)
         except HushRecError as error:
-            reasons[node] = str(error.code)
-            _LOG.warning("node %d does not take part: %s", node, error.code)
-    _check(list(members.values()), reasons)
-    return sorted(members.values(), key=lambda member: member.name)
+            self.reasons[node] = str(error.code)
+            _LOG.warning("%s does not take part: %s", self._called(node), error.code)
+
+    def _read(self, node: int, message: Message) -> Member:
+        if message.has_error():
+            raise RunError(Code.PROTOCOL_INVALID, "Flower reports an error.", where="roster")
+        hello = Hello.from_records(message.content)
+        registered = self._names.get(node, "")
+        if registered in self.expected and hello.client != registered:
+            raise RunError(Code.ENROLL_CARD, f"is registered as {registered}.", where=hello.client)
+        if hello.catalogue_version != self.catalogue_version:
+            raise RunError(Code.CATALOGUE_MISMATCH, "holds another catalogue.", where=hello.client)
+        if self.roster is not None and hello.client not in self.roster.keys:
+            raise RunError(Code.POLICY_ROSTER, "is not on the roster.", where=hello.client)
+        return Member(hello.client, node, hello.population, hello.private, hello.ledger_key)
+
+    def _check(self) -> None:
+        counts = Counter(member.name for member in self.members.values())
+        twice = sorted(name for name, count in counts.items() if count > 1)
+        if twice:
+            raise RunError(
+                Code.RUN_MISMATCH,
+                f"more than one node calls itself {', '.join(twice)}.",
+                where="roster",
+                remedy="Give every client a name of its own in client.toml.",
+            )
+        if not self.members:
+            reasons = sorted(self.reasons.items())
+            why = ", ".join(f"{self._called(node)}: {code}" for node, code in reasons)
+            raise RunError(
+                Code.RUN_QUORUM,
+                f"none of {len(reasons)} nodes can take part ({why}).",
+                where="roster",
+                remedy="Check that clients are running and hold this job's catalogue.",
+            )
+
+    def _nodes(self) -> list[int]:
+        """Nodes that are connected, and the names under which they were registered."""
+        found: list[NodeInfo] = list(self.grid.get_nodes())
+        self._names = {node.node_id: node.name for node in found}
+        return [node.node_id for node in found]
+
+    def _called(self, node: int) -> str:
+        return self._names.get(node) or f"node {node}"
 
 
-def _check(members: Sequence[Member], reasons: Mapping[int, str]) -> None:
-    twice = sorted(name for name, n in Counter(m.name for m in members).items() if n > 1)
-    if twice:
-        raise RunError(
-            Code.RUN_MISMATCH,
-            f"more than one node calls itself {', '.join(twice)}.",
-            where="roster",
-            remedy="Give every client a name of its own in client.toml.",
-        )
-    if not members:
-        why = ", ".join(f"node {node}: {code}" for node, code in sorted(reasons.items()))
-        raise RunError(
-            Code.RUN_QUORUM,
-            f"none of {len(reasons)} nodes can take part ({why}).",
-            where="roster",
-            remedy="Check that clients are running and hold this job's catalogue.",
-        )
-
-
-def _read(message: Message, job: Job, roster: Roster | None) -> Member:
-    if message.has_error():
-        raise RunError(Code.PROTOCOL_INVALID, "Flower reports an error.", where="roster")
-    hello = Hello.from_records(message.content)
-    if hello.catalogue_version != job.catalogue_version:
-        raise RunError(Code.CATALOGUE_MISMATCH, "holds another catalogue.", where=hello.client)
-    if roster is not None and hello.client not in roster.keys:
-        raise RunError(Code.POLICY_ROSTER, "is not on the roster.", where=hello.client)
-    return Member(
-        hello.client,
-        message.metadata.src_node_id,
-        hello.population,
-        hello.private,
-        hello.ledger_key,
-    )
+def _question(node: int) -> Message:
+    return Message(RecordDict(), dst_node_id=node, message_type=HELLO, group_id="hello")

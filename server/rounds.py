@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,7 +29,7 @@ from server.keys import key_of
 from server.promise import privacy_of
 from server.record import Observer, RoundRecord, SilentObserver
 from server.registry import Checkpoint, Registry
-from server.roster import Member
+from server.roster import Attendance, Member
 from server.seen import Recorder
 from server.sessions import SessionRecord, Sessions
 from server.sums import SecureSums, check_enough
@@ -64,6 +64,8 @@ class Rounds:
         grid: where messages go.
         job: what is trained.
         members: the clients that take part, in order of name.
+        attendance: who is there, looked at before every round: clients that come back take part
+            again; None asks `members` in every round.
         registry: where checkpoints go.
         quorum: fewest clients whose releases make a round, at least 1; a job of mode
             `distributed` has its own threshold.
@@ -89,6 +91,7 @@ class Rounds:
     attempts: int = 2
     roster: Roster | None = None
     record_sums: bool = False
+    attendance: Attendance | None = None
 
     def run(self) -> Checkpoint:
         """All remaining steps, from the last checkpoint if there is one.
@@ -109,6 +112,7 @@ class Rounds:
             0, schedule.initial_state(), {}, self.job.mode != "none"
         )
         while checkpoint.completed < len(schedule.steps):
+            asking = self._looked(asking, roster)
             checkpoint = self._round(schedule, checkpoint, asking, roster)
         self.registry.publish(
             self.job,
@@ -140,12 +144,27 @@ class Rounds:
 
     def _members(self, roster: Roster | None) -> Sequence[Member]:
         """Who may take part: in secure sums who is on the roster, whatever calls itself so."""
+        members = self.members if self.attendance is None else self.attendance.present
         if roster is None:
-            return self.members
-        for member in self.members:
+            return members
+        for member in members:
             if member.name not in roster.keys:
                 _LOG.warning("%s is not on the roster and is not asked", member.name)
-        return [member for member in self.members if member.name in roster.keys]
+        return [member for member in members if member.name in roster.keys]
+
+    def _looked(self, asking: Asking, roster: Roster | None) -> Asking:
+        """With those who are there now."""
+        if self.attendance is None:
+            return asking
+        self.attendance.look()
+        found = replace(asking, members=self._members(roster))
+        found.meet()
+        return found
+
+    @property
+    def _absent(self) -> dict[str, str]:
+        """Why clients that are counted on are not asked, by name."""
+        return {} if self.attendance is None else self.attendance.absent
 
     def _witness(self) -> Witness | None:
         home = self.registry.folder if self.home is None else self.home
@@ -173,7 +192,7 @@ class Rounds:
             of=len(schedule.steps),
             name=schedule.plan.releases[index].step,
             answered=tuple(member.name for member in heard.answered),
-            refused=heard.refused,
+            refused={**self._absent, **heard.refused},
             seconds=time.monotonic() - started,
             bytes_down=heard.bytes_down,
             bytes_up=heard.bytes_up,
@@ -192,7 +211,7 @@ class Rounds:
         )
         task = Task(self.job, index, dict(inputs))
         refused = asking.ask(task, combiner, self.timeout_seconds)
-        self._check_quorum(combiner, refused)
+        self._check_quorum(combiner, asking, refused)
         total, arrays = combiner.total()
         return _Heard(
             total=total,
@@ -235,15 +254,16 @@ class Rounds:
             sessions=summed.sessions,
         )
 
-    def _check_quorum(self, combiner: Combiner, refused: Mapping[str, str]) -> None:
-        answered = len(self.members) - len(refused)
+    def _check_quorum(self, combiner: Combiner, asking: Asking, refused: Mapping[str, str]) -> None:
+        answered = len(asking.members) - len(refused)
         if answered >= max(1, self.quorum):
             return
-        reasons = ", ".join(f"{name}: {code}" for name, code in sorted(refused.items()))
+        everybody = {**self._absent, **refused}
+        reasons = ", ".join(f"{name}: {code}" for name, code in sorted(everybody.items()))
         raise RunError(
             Code.RUN_QUORUM,
-            f"{answered} of {len(self.members)} clients answered, {self.quorum} are needed "
-            f"({reasons}).",
+            f"{answered} of {answered + len(everybody)} clients answered, "
+            f"{max(1, self.quorum)} are needed ({reasons}).",
             where=f"step {combiner.release.step}",
             remedy="Look at those clients' own logs, then resume; nothing is spent twice.",
         )

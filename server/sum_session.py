@@ -24,7 +24,7 @@ from common.protocol.sum_context import context_of
 from common.secure_sum.checks import check_deal, check_reveal
 from common.secure_sum.collector import Collector
 from common.secure_sum.messages import Agreement, KeyOffer, Reveal, ShareOffer, Stage
-from server.asking import FLOWER_ERROR, Asking, log_refused
+from server.asking import Asking, error_of, log_refused
 from server.roster import NO_ANSWER, Member
 from server.seen import Recording
 from server.sessions import Drop
@@ -164,7 +164,7 @@ class SumSession:
     def _heard(self, member: Member, message: Message) -> str:
         """`ok` if a client said what it should, else a code."""
         if message.has_error():
-            return FLOWER_ERROR
+            return error_of(message)
         try:
             reply = SumReply.from_records(message.content, self.stage)
             if reply.code != OK:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
-import re
-from collections.abc import Mapping
 from typing import Any, Final
 
+from common.config import toml_lines
 from common.job import Job
 from common.privacy.events import event_of
 from common.privacy.filters import Cap, Cost, make_filter
@@ -57,29 +55,12 @@ def policy_toml(policy: Policy) -> str:
     """What `policy.toml` says: `policy`, without what has its default value."""
     values = policy.model_dump(mode="json", exclude_defaults=True)
     tables = {name: values.pop(name) for name in _TABLES if name in values}
-    return _lines(values) + "".join(f"\n[{key}]\n{_lines(t)}" for key, t in tables.items())
+    return toml_lines(values) + "".join(f"\n[{key}]\n{toml_lines(t)}" for key, t in tables.items())
 
 
 def roster_toml(roster: Roster) -> str:
     """What the server's `roster.toml` says: the table that stands in every policy."""
-    return f"[roster]\n{_lines(roster.keys)}"
-
-
-def _lines(values: Mapping[str, Any]) -> str:
-    return "".join(f"{_key(key)} = {_toml(value)}\n" for key, value in values.items())
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, dict):
-        return f"{{ {', '.join(f'{_key(key)} = {_toml(v)}' for key, v in value.items())} }}"
-    if isinstance(value, list):
-        return f"[{', '.join(map(_toml, value))}]"
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _key(key: str) -> str:
-    """In quotes unless TOML takes it as it is: `a.b` would be a table."""
-    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key, ensure_ascii=False)
+    return f"[roster]\n{toml_lines(roster.keys)}"
 
 
 def _cap(job: Job, lifetime_epsilon: float | None) -> Cap:

@@ -6,26 +6,25 @@ import hashlib
 import math
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pandas as pd
 
 from client.store import CLIENT_TOML, POLICY_TOML
-from common.errors import Code, ConfigError, PlanError
+from common.errors import Code, ConfigError
 from common.files import write_atomic, write_parquet
 from common.job import Job
-from common.privacy.filters import Cap, best_order
-from common.privacy.roster import Roster, Terms
-from common.schedule import facts_of, schedule_of
-from common.solvers.registry import make_solver
+from common.privacy.roster import Roster
 from server.app import ROSTER_FILE
 from server.keys import server_key
 from server.seen import RECORD_MARK
+from server.training.ordering import Parties
+from server.training.ordering import make_job as order
 from simulations.dataset import Dataset
 from simulations.policies import policy_for, policy_toml, roster_toml
-from simulations.rosters import make_roster, terms_of
+from simulations.rosters import make_roster
 from simulations.run_folder import RunFolder
 from simulations.scenario import Scenario
 
@@ -76,63 +75,9 @@ def make_job(scenario: Scenario, dataset: Dataset) -> Job:
         PlanError: no plan meets ε, δ and unit.
     """
     declared = [declared_population(size) for size in dataset.partition.sizes]
-    population = sum(declared)
-    terms = terms_of(scenario, len(declared))
-    private = scenario.mode != "none"
-    delta = scenario.delta if scenario.delta is not None else population**-1.1
-    if scenario.epsilon is not None and not scenario.epsilon > 0:
-        raise PlanError(
-            Code.PLAN_EPSILON,
-            f"ε = {scenario.epsilon:g} is not above 0.",
-            where="epsilon",
-            remedy="Say --mode none --no-privacy for no guarantee at all.",
-        )
-    if private and not 0 < delta < 1:
-        raise PlanError(
-            Code.PLAN_DELTA,
-            f"δ = {delta:g} is not between 0 and 1.",
-            where="delta",
-            remedy="Choose δ well below one over the number of users.",
-        )
-    values = {
-        "job_id": secrets.token_hex(16),
-        "catalogue_version": dataset.catalogue.version,
-        "n_items": len(dataset.catalogue),
-        "catalogue_derived": dataset.catalogue.source == "derived",
-        "clients": len(declared),
-        "population": population,
-        "signal": _signal(declared, terms),
-        "mode": scenario.mode,
-        "unit": scenario.unit,
-        "epsilon": scenario.target_epsilon,
-        "delta": delta if private else 0.0,
-        "solver": scenario.solver,
-        "settings": _solver_settings(scenario),
-        "evaluation_share": scenario.evaluation_share,
-        "seed": scenario.seed,
-    }
-    if terms is not None:
-        values |= {"threshold": terms.threshold, "colluders": terms.colluders, "roster": _NO_ROSTER}
-    job = _aimed(Job.load(values, where="scenario"))
-    schedule_of(job)
+    job = order(scenario, dataset.catalogue, Parties(declared, len(declared), roster=_NO_ROSTER))
     policy_for(job, lifetime_epsilon=scenario.lifetime_epsilon)
     return job
-
-
-def _signal(declared: Sequence[int], terms: Terms | None) -> float:
-    """Declared users behind one unit of noise: see `Job.signal`."""
-    if terms is None:
-        return math.hypot(*declared)
-    return sum(declared) * math.sqrt(terms.honest / terms.clients)
-
-
-def _aimed(job: Job) -> Job:
-    """The job, aimed at a Rényi filter if it samples: a GDP filter knows of no sampling."""
-    steps = make_solver(job.solver, job.settings, facts_of(job)).steps
-    if job.epsilon is None or all(step.release.sampling_rate == 1 for step in steps):
-        return job
-    order = best_order(Cap(epsilon=job.epsilon, delta=job.delta))
-    return job.model_copy(update={"renyi_order": order})
 
 
 def prepare(folder: RunFolder, scenario: Scenario, dataset: Dataset, job: Job) -> Job:
@@ -182,11 +127,6 @@ def _write(
     if scenario.record_sums:
         write_atomic(folder.path / RECORD_MARK, b"")
     folder.write_start(scenario, dataset.fingerprint(), job)
-
-
-def _solver_settings(scenario: Scenario) -> dict[str, Any]:
-    named = {"rounds": scenario.rounds, "embedding_dim": scenario.dim}
-    return {**scenario.settings, **{k: v for k, v in named.items() if v is not None}}
 
 
 def _write_client(

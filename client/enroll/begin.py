@@ -151,15 +151,7 @@ def _check_delta(wish: Wish) -> None:
 
 
 def _catalogue(path: Path, invitation: Invitation) -> Catalogue:
-    is_ours = path.suffix.lower() == ".json"
-    found = Catalogue.load(path) if is_ours else Catalogue.read_product_file(path)
-    if found.source == "derived":
-        raise DataError(
-            Code.CATALOGUE_INVALID,
-            "this catalogue was made from somebody's events, and tells who bought what exists.",
-            where=str(path),
-            remedy="Take the federation's product file.",
-        )
+    found = Catalogue.of_federation(path)
     if invitation.catalogue not in (None, found.version):
         raise DataError(
             Code.CATALOGUE_MISMATCH,

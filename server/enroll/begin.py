@@ -23,6 +23,7 @@ from server.enroll.home import (
     CA,
     CA_KEY,
     CARDS,
+    CATALOGUE,
     INVITATION,
     NODES,
     SECRET,
@@ -52,14 +53,16 @@ def begin(
         hosts: names and addresses under which clients reach the server; the first is the one
             that the invitation gives.
         port: of the SuperLink, as it is reached from outside.
-        catalogue: `catalogue.json`, whose version the invitation names.
+        catalogue: the public items, `catalogue.json` or a product file: the invitation names
+            their version, and the home keeps them.
 
     Raises:
         ConfigError: `enroll-exists`; `config-invalid`, a host is no name and no address.
-        DataError: the home cannot be written, or the catalogue cannot be read.
+        DataError: the home cannot be written, or the catalogue cannot be read or was made from
+            events.
     """
     home = home.resolve()
-    version = None if catalogue is None else Catalogue.load(catalogue).version
+    items = None if catalogue is None else Catalogue.of_federation(catalogue)
     signer, key = new_key(), new_key()
     authority = make_authority(f"HushRec {hosts[0]}", signer, days=AUTHORITY_DAYS)
     certificate = issue(authority, signer, key, hosts, days=TLS_DAYS)
@@ -77,9 +80,11 @@ def begin(
             superlink=superlink_address(hosts[0], port),
             server=home_key(part).public,
             authority=certificate_pem(authority).decode(),
-            catalogue=version,
+            catalogue=None if items is None else items.version,
         )
         invitation.save(part / INVITATION)
+        if items is not None:
+            items.save(part / CATALOGUE)
         write_start(part, home, server_service(hosts[0], port))
     return invitation
 

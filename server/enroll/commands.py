@@ -41,7 +41,10 @@ def _server(
         int, typer.Option(min=1, max=65535, help="Port that clients connect to.")
     ] = 8443,
     catalogue: Annotated[
-        Path | None, typer.Option(help="catalogue.json; the invitation names its version.")
+        Path | None,
+        typer.Option(
+            help="catalogue.json or a product file: kept, and the invitation names its version."
+        ),
     ] = None,
     output: FormatOption = Format.TEXT,
 ) -> None:

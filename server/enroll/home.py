@@ -16,6 +16,7 @@ from server.keys import SERVER_KEY
 __all__ = [
     "CA",
     "CARDS",
+    "CATALOGUE",
     "CA_KEY",
     "INVITATION",
     "LATER",
@@ -43,6 +44,8 @@ INVITATION: Final = "invitation.json"
 ROSTER: Final = "roster.toml"
 CARDS: Final = "cards"
 """Folder of the cards of all members, NAME.json."""
+CATALOGUE: Final = "catalogue.json"
+"""The public items; there where the operator named them, and needed to train."""
 NODES: Final = "nodes"
 """Folder of their transport keys, NAME.pub: what `flwr supernode register` takes."""
 REVOKED: Final = "revoked"

@@ -1,0 +1,154 @@
+"""A training in the server app: who is there, the job made once, its rounds, what came of it.
+
+Whatever ends it is written to the run's folder, so that the operator's command can say it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from flwr.serverapp import Grid
+
+from common.catalogue import Catalogue
+from common.errors import Code, ConfigError, RunError
+from common.files import write_atomic
+from common.job import Job
+from common.privacy.roster import Roster
+from server.enroll.home import CATALOGUE, members
+from server.job_files import JOB_FILE, ROSTER_FILE, read_job, read_roster
+from server.keys import home_key, key_of
+from server.record import Observer
+from server.registry import Registry
+from server.roster import Attendance
+from server.rounds import Rounds
+from server.training.folder import APP_LOCK, OK, Outcome, alone
+from server.training.ordering import Parties, make_job, terms_of
+from server.training.request import Request
+
+__all__ = ["Conductor"]
+
+_HELLO_SECONDS: Final = 30.0
+"""Nodes that are there have at least so long to say who they are."""
+_PATIENCE_SECONDS: Final = 90.0
+"""How long a server app waits for the one before it, which Flower has given up, to end."""
+
+
+@dataclass(frozen=True)
+class Conductor:
+    """Makes a training's job and drives it, or goes on where another process stopped.
+
+    Attributes:
+        grid: where messages go.
+        folder: the run's.
+        home: the server's, with key, catalogue and members' cards.
+        request: what the operator asked for.
+        observer: told about every round.
+        record_sums: keep what the server receives in secure sums.
+    """
+
+    grid: Grid
+    folder: Path
+    home: Path
+    request: Request
+    observer: Observer
+    record_sums: bool = False
+
+    def run(self, run_id: int) -> None:
+        """Train until the model is there.
+
+        Args:
+            run_id: Flower's id, by which the outcome is known.
+
+        Raises:
+            HushRecError: anything that stops it; it is in `outcome.json` too.
+        """
+        try:
+            with alone(self.folder, APP_LOCK, patience_seconds=_PATIENCE_SECONDS):
+                self._train()
+        except Exception as error:
+            Outcome.of_error(run_id, error).save(self.folder)
+            raise
+        Outcome(run_id=run_id, code=OK).save(self.folder)
+
+    def _train(self) -> None:
+        expected = tuple(members(self.home))
+        roster = read_roster(self.folder)
+        if roster is None and self.request.mode == "distributed":
+            raise RunError(
+                Code.RUN_MISMATCH,
+                "secure sums are among the clients of a roster, and there is none.",
+                where=str(self.folder / ROSTER_FILE),
+                remedy="Copy roster.toml of the server's home here.",
+            )
+        attendance = self._attendance(expected, roster)
+        attendance.wait(max(1, len(expected)), self.request.wait_seconds)
+        attendance.gather(max(_HELLO_SECONDS, self.request.wait_seconds))
+        job = self._job(attendance, expected, roster)
+        Rounds(
+            grid=self.grid,
+            job=job,
+            members=attendance.present,
+            registry=Registry(self.folder / "server"),
+            quorum=self.request.quorum,
+            timeout_seconds=self.request.deadline_seconds,
+            observer=self.observer,
+            home=self.home,
+            attempts=self.request.attempts,
+            roster=roster,
+            record_sums=self.record_sums,
+            attendance=attendance,
+        ).run()
+
+    def _attendance(self, expected: Collection[str], roster: Roster | None) -> Attendance:
+        known = (self.folder / JOB_FILE).exists()
+        version = read_job(self.folder).catalogue_version if known else self._catalogue().version
+        return Attendance(self.grid, version, roster, expected)
+
+    def _catalogue(self) -> Catalogue:
+        path = self.home / CATALOGUE
+        if not path.exists():
+            raise ConfigError(
+                Code.CONFIG_NOT_FOUND,
+                "the server's home has no catalogue, and a job names its version and size.",
+                where=str(path),
+                remedy="Put the federation's catalogue.json there.",
+            )
+        return Catalogue.load(path)
+
+    def _job(self, attendance: Attendance, expected: Collection[str], roster: Roster | None) -> Job:
+        """The job of the folder; made of those who are there, once."""
+        path = self.folder / JOB_FILE
+        if path.exists():
+            job = read_job(self.folder)
+            key_of(job, self.home)
+            return job
+        present = attendance.present
+        clients = len(roster.keys) if roster is not None else max(len(present), len(expected))
+        self._check_enough(attendance, clients)
+        parties = Parties(
+            populations=[member.population for member in present],
+            clients=clients,
+            server=home_key(self.home).public,
+            roster=None if roster is None else roster.digest,
+        )
+        job = make_job(self.request, self._catalogue(), parties)
+        write_atomic(path, job.model_dump_json(indent=2).encode())
+        return job
+
+    def _check_enough(self, attendance: Attendance, clients: int) -> None:
+        """No job is made of too few: it would count on fewer users than there are."""
+        terms = terms_of(self.request, clients)
+        needed = self.request.quorum if terms is None else terms.threshold
+        present = len(attendance.present)
+        if present >= needed:
+            return
+        why = ", ".join(f"{name}: {code}" for name, code in sorted(attendance.absent.items()))
+        raise RunError(
+            Code.RUN_QUORUM,
+            f"{present} clients can take part, {needed} are needed ({why}).",
+            where="start",
+            remedy="Nobody was asked and nothing is spent: wait for more clients, then resume.",
+        )

@@ -1,0 +1,136 @@
+"""A training over real clients: its job is made once, and what ended it can be read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flwr.app import Message
+
+from common.errors import Code, ConfigError, RunError
+from common.protocol import HELLO
+from server.app import read_job
+from server.keys import home_key
+from server.registry import Registry
+from server.training.folder import APP_LOCK, OK, Outcome, alone
+from tests.server.tampering import Seen, on_step, silence
+
+Made = Callable[..., Any]
+
+
+def outcome(trained: Any) -> Outcome:
+    found = Outcome.of_run(trained.folder)
+    assert found is not None
+    return found
+
+
+def test_the_job_is_made_of_what_clients_declare_and_the_model_comes_of_it(made: Made) -> None:
+    trained = made(evaluation_share=0.1)
+    trained.run(run_id=11)
+    job = read_job(trained.folder)
+    prepared = read_job(trained.shops.path)
+    assert job.server == home_key(trained.home).public
+    assert job.job_id != prepared.job_id
+    same = {"job_id": job.job_id, "evaluation_share": 0.1}
+    assert job == prepared.model_copy(update=same)
+    records = Registry(trained.folder / "server").rounds()
+    assert [record.answered for record in records] == [("shop-1", "shop-2", "shop-3")] * 4
+    assert outcome(trained) == Outcome(run_id=11, code=OK)
+
+
+def test_a_second_server_app_goes_on_with_the_same_job(made: Made, spent: Made) -> None:
+    trained = made()
+    with pytest.raises(KeyboardInterrupt):
+        trained.run(observer=Seen(stop_after=1))
+    assert Outcome.of_run(trained.folder) is None
+    job = read_job(trained.folder)
+    trained.run(run_id=12)
+    assert read_job(trained.folder) == job
+    assert [r.step for r in Registry(trained.folder / "server").rounds()] == [0, 1, 2]
+    assert all(kinds.count("spend") == 3 for kinds in spent(trained.shops.path).values())
+    assert outcome(trained).run_id == 12
+
+
+def test_too_few_clients_end_it_before_there_is_a_job(made: Made, spent: Made) -> None:
+    trained = made(quorum=3)
+
+    def deaf(asked: Message, reply: Message) -> Message | None:
+        return None if asked.metadata.dst_node_id == 3 else reply
+
+    trained.grid.tampering = deaf
+    with pytest.raises(RunError):
+        trained.run()
+    found = outcome(trained)
+    assert (found.code, found.where) == (Code.RUN_QUORUM, "start")
+    assert "2 clients can take part, 3 are needed (node 3: no-answer)" in found.message
+    assert not (trained.folder / "job.json").exists()
+    assert all(kinds in ([], ["open"]) for kinds in spent(trained.shops.path).values())
+    trained.grid.tampering = lambda _, reply: reply
+    trained.run()
+    assert outcome(trained).code == OK
+
+
+def test_a_round_without_its_quorum_ends_it_with_the_code(made: Made) -> None:
+    trained = made(quorum=3)
+    trained.grid.tampering = on_step(silence, 3, 1)
+    with pytest.raises(RunError):
+        trained.run()
+    assert outcome(trained).code == Code.RUN_QUORUM
+    assert "shop-2: no-answer" in outcome(trained).message
+
+
+def test_a_client_that_comes_late_takes_part_in_the_next_round_it_can(made: Made) -> None:
+    trained = made(delta=0.004)
+    late: list[Message] = []
+
+    def slow(asked: Message, reply: Message) -> Message | None:
+        if asked.metadata.message_type == HELLO and asked.metadata.dst_node_id == 3:
+            late.append(reply)
+            return None
+        return reply
+
+    trained.grid.tampering = slow
+    trained.run()
+    answered = [record.answered for record in Registry(trained.folder / "server").rounds()]
+    assert answered == [("shop-1", "shop-3"), *[("shop-1", "shop-2", "shop-3")] * 2]
+    assert late
+
+
+def test_an_error_that_nobody_foresaw_has_its_type_alone(made: Made) -> None:
+    trained = made()
+
+    def burst(asked: Message, reply: Message) -> Message:
+        raise ValueError("user 4711")
+
+    trained.grid.tampering = on_step(burst, 2, 0)
+    with pytest.raises(ValueError, match="4711"):
+        trained.run()
+    assert outcome(trained).code == Code.INTERNAL
+    assert "4711" not in outcome(trained).model_dump_json()
+
+
+def test_two_server_apps_do_not_work_in_one_folder(made: Made, monkeypatch: Any) -> None:
+    trained = made()
+    monkeypatch.setattr("server.training.conduct._PATIENCE_SECONDS", 0.0)
+    with alone(trained.folder, APP_LOCK), pytest.raises(RunError) as caught:
+        trained.run()
+    assert caught.value.code is Code.RUN_IN_USE
+    assert outcome(trained).code == Code.RUN_IN_USE
+
+
+def test_without_a_catalogue_there_is_no_job(made: Made) -> None:
+    trained = made()
+    (trained.home / "catalogue.json").unlink()
+    with pytest.raises(ConfigError):
+        trained.run()
+    assert outcome(trained).code == Code.CONFIG_NOT_FOUND
+
+
+def test_secure_sums_need_the_roster(made: Made) -> None:
+    trained = made(mode="distributed")
+    with pytest.raises(RunError):
+        trained.run()
+    assert outcome(trained).code == Code.RUN_MISMATCH
+    assert json.loads((trained.folder / "outcome.json").read_text())["remedy"]
