@@ -13,6 +13,7 @@ import typer
 
 from common.terminal import finish
 from server.commands_models import models, promote, rollback
+from server.monitor.commands import monitor, status
 
 __all__ = ["server_commands"]
 
@@ -30,6 +31,8 @@ def server_commands() -> typer.Typer:
     app.command("models")(models)
     app.command("promote")(promote)
     app.command("rollback")(rollback)
+    app.command("status")(status)
+    app.command("monitor")(monitor)
     return app
 
 
