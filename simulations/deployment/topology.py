@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -50,14 +50,21 @@ class Federation:
     Args:
         folder: as `demo.lay_out` left it.
         pace: how fast.
-        relayed: shops connect through relays with addresses of their own; without, straight.
+        elsewhere: what comes before the command of a shop that runs in a network of its own;
+            None runs it here, behind a relay with an address of its own.
     """
 
-    def __init__(self, folder: Path, pace: Pace | None = None, *, relayed: bool = True) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        pace: Pace | None = None,
+        *,
+        elsewhere: Callable[[str], tuple[str, ...]] | None = None,
+    ) -> None:
         self.places = Places(folder)
         self.layout = Layout.load_folder(self.places.folder)
         self.pace = Pace() if pace is None else pace
-        self.relayed = relayed
+        self._elsewhere = elsewhere
         self.processes = Processes(self.places.logs)
         self.relays = Relays()
         self._control: Control | None = None
@@ -107,7 +114,7 @@ class Federation:
 
     def start_shop(self, name: str) -> None:
         """Start a shop, behind its relay."""
-        if self.relayed and name not in self.relays.by_name:
+        if self._elsewhere is None and name not in self.relays.by_name:
             self.relays.add(name, *_address(self.layout.shops[name]), _address(self.layout.listen))
         self.processes.start(self.shop_unit(name))
 
@@ -144,8 +151,9 @@ class Federation:
     def shop_unit(self, name: str) -> Unit:
         """How a shop is started."""
         home = self.places.shop(name)
-        superlink = self.layout.shops[name] if self.relayed else self.layout.listen
+        superlink = self.layout.shops[name] if self._elsewhere is None else self.layout.listen
         command = (
+            *(() if self._elsewhere is None else self._elsewhere(name)),
             *(sys.executable, "-I", "-m", "client.launcher", str(home), "--superlink", superlink),
             *("--root-certificates", str(home / ROOTS), "--key", str(home / NODE_KEY)),
             *("--poll-seconds", str(self.pace.poll_seconds)),
