@@ -67,7 +67,9 @@ class Promotions:
             promotion = known[at - 1]
             if promotion.version != known[-1].version:
                 return promotion
-            at = (promotion.serial if promotion.back_to is None else promotion.back_to) - 1
+            while promotion.back_to is not None:
+                promotion = known[promotion.back_to - 1]
+            at = promotion.serial - 1
         return None
 
     def append(self, version: str, at: str, *, back_to: Promotion | None = None) -> Promotion:
