@@ -11,7 +11,7 @@ from common.arrays import Floats, Histories
 from common.config import Settings
 from common.models.ridge import Spectrum, solve_rows
 
-__all__ = ["FoldIn", "fold_in_users"]
+__all__ = ["FoldIn", "fold_in_ridge", "fold_in_users"]
 
 
 class FoldIn(Settings):
@@ -56,15 +56,22 @@ def fold_in_users(
     """
     vectors = np.asarray(item_embeddings, dtype=np.float64)
     weights = histories.weights * item_weight[histories.items]
-    ridge = _ridge(histories, weights, settings, noise_variance)
+    ridge = fold_in_ridge(histories, weights, settings, noise_variance)
     weighted = replace(histories, weights=weights)
     return solve_rows(weighted, vectors, ridge, settings.unobserved_weight, spectrum=spectrum)
 
 
-def _ridge(
+def fold_in_ridge(
     histories: Histories, weights: Floats, settings: FoldIn, noise_variance: Floats | None
 ) -> Floats:
-    """Diagonal of each user's system beside the Gramian, `[users]`."""
+    """What is added to the diagonal of each user's system, `[users]`.
+
+    Args:
+        histories: `[users]`.
+        weights: `[events]`, with those of the items in them.
+        settings: α0, λ, ν.
+        noise_variance: `[items]`, or None.
+    """
     unobserved = settings.unobserved_weight
     owner = histories.user_of_event
     mass = np.bincount(owner, weights, minlength=histories.n_users)

@@ -1,0 +1,84 @@
+"""A model that answers, with what is derived from it once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client.models import HeldModel
+from common.arrays import Floats, Histories
+from common.models.mf import MatrixFactorisation
+
+__all__ = ["Served", "Serving"]
+
+Serving = Literal["joint", "shop"]
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model that answers. Built once, then only read.
+
+    Attributes:
+        version: of the model that was delivered.
+        serial: of its promotion.
+        serving: what an answer by it may depend on beside the shopper's own events.
+        catalogue_version: whose order the rows follow.
+        model: the model.
+        clients: that signed for releases in it, at least 1.
+    """
+
+    version: str
+    serial: int
+    serving: Serving
+    catalogue_version: str
+    model: MatrixFactorisation
+    clients: int = 1
+
+    @classmethod
+    def of(cls, held: HeldModel) -> Served:
+        """The model as it was delivered, ready to answer."""
+        manifest = held.manifest
+        made = cls(
+            held.version,
+            held.serial,
+            "joint",
+            manifest.catalogue_version,
+            held.model,
+            max(len(manifest.heads), 1),
+        )
+        return made.warmed()
+
+    def warmed(self) -> Served:
+        """The same, with everything derived that the first answer would wait for."""
+        self.vector(Histories(np.array([0, 1]), np.array([0]), np.ones(1), self.model.n_items))
+        if self.serving == "joint":
+            self.directions.any()
+        self.gramian.any()
+        return self
+
+    def vector(self, history: Histories) -> Floats:
+        """A shopper's vector from their own events alone, `[1, dim]`; zero without events."""
+        return self.model.fold_in(history)
+
+    def scores(self, vector: Floats) -> Floats:
+        """Of all items, `[items]`: one matrix-vector product; popularity for a zero vector."""
+        return np.asarray(self.model.scores(vector)[0], dtype=np.float64)
+
+    @cached_property
+    def directions(self) -> NDArray[np.float32]:
+        """Vectors of items at length 1, or zero, `[items, dim]`."""
+        vectors = self.model.item_embeddings
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        made = np.zeros_like(vectors)
+        np.divide(vectors, lengths, out=made, where=lengths > 0)
+        return made
+
+    @cached_property
+    def gramian(self) -> Floats:
+        """Sum of all items' outer products, `[dim, dim]`."""
+        vectors = self.model.item_embeddings.astype(np.float64)
+        return np.asarray(vectors.T @ vectors, dtype=np.float64)

@@ -1,0 +1,74 @@
+"""The shop's own data as answers need them: catalogue, and which items each shopper has had."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from client.service.reloading import Reloading
+from client.service.shelf import Shelf
+from client.store import CLIENT_TOML, ClientSettings, ClientStore
+from common.arrays import Histories, Ints
+
+__all__ = ["Stock", "stock_of"]
+
+_EVENTS = ("events.parquet", "events.parquet.sealed")
+
+
+@dataclass(frozen=True)
+class Stock:
+    """One state of a client's folder. Sensitive.
+
+    Attributes:
+        store: the log, as it was imported.
+        shelf: the catalogue.
+    """
+
+    store: ClientStore
+    shelf: Shelf
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        return {user: row for row, user in enumerate(self.store.user_ids)}
+
+    def in_log(self, user_id: str) -> Ints:
+        """Positions of a shopper's items in the log, increasing; none for a stranger."""
+        row = self._rows.get(user_id)
+        if row is None:
+            return np.zeros(0, dtype=np.int64)
+        first, last = self.store.histories.indptr[row : row + 2]
+        return self.store.histories.items[first:last]
+
+    def history(self, *parts: Iterable[int]) -> Histories:
+        """One shopper's history of positions, each item once and at weight 1."""
+        items = np.unique(np.concatenate([np.asarray(part, dtype=np.int64) for part in parts]))
+        return Histories(
+            np.array([0, len(items)], dtype=np.int64), items, np.ones(len(items)), len(self.shelf)
+        )
+
+
+def stock_of(folder: Path) -> Reloading[Stock]:
+    """The stock in a client's folder, read again when an import or a new catalogue replaced it."""
+    shelves: list[Shelf] = []
+    where = folder / ClientSettings.load_toml(folder / CLIENT_TOML).catalogue
+    files = [folder / name for name in (CLIENT_TOML, *_EVENTS)]
+
+    def load() -> Stock:
+        store = ClientStore.open(folder)
+        if not shelves or shelves[0].version != store.catalogue.version:
+            shelves[:] = [Shelf(store.catalogue)]
+        return Stock(store, shelves[0])
+
+    return Reloading(lambda: tuple(_stamp(path) for path in (*files, where)), load)
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_mtime_ns, found.st_size, found.st_ino
