@@ -7,21 +7,17 @@ Guarantee:
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
+from client.enroll.policy_file import edited, editing
 from client.enroll.policy_text import pinned, unpinned
 from client.owner import Owner
 from client.roster_key import load_roster_key
 from client.store import POLICY_TOML
 from common.enrolment.cards import Card
-from common.enrolment.folders import exists, write_private
+from common.enrolment.folders import exists
 from common.errors import Code, ConfigError
-from common.files import read_bytes
-from common.folder_lock import folder_lock
-from common.privacy.policy import Policy
 from common.privacy.roster import Roster
 
 __all__ = ["forget_peer", "pin_peer"]
@@ -43,7 +39,7 @@ def pin_peer(folder: Path, card: Card, *, replace: bool = False) -> tuple[bool, 
             another key is pinned; or the policy cannot be edited.
         PolicyError: `policy-missing`; `policy-roster`, two clients would share a key.
     """
-    with _alone(folder):
+    with editing(folder):
         return _pinned(Owner.of(folder), card, replace=replace)
 
 
@@ -55,7 +51,7 @@ def forget_peer(folder: Path, name: str) -> Roster:
             be edited.
         PolicyError: `policy-missing`.
     """
-    with _alone(folder):
+    with editing(folder):
         return _forgotten(Owner.of(folder), name)
 
 
@@ -86,18 +82,6 @@ def _forgotten(owner: Owner, name: str) -> Roster:
     return _edited(owner.folder, lambda text: unpinned(text, name))
 
 
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Nobody else pins or forgets here meanwhile, else one line could be lost."""
-    try:
-        with folder_lock(folder):
-            yield
-    except OSError as error:
-        raise ConfigError(
-            Code.CONFIG_NOT_FOUND, f"cannot be used: {error.strerror}.", where=str(folder)
-        ) from None
-
-
 def _check_own(owner: Owner, card: Card) -> None:
     if card.name != owner.settings.name:
         return
@@ -111,18 +95,4 @@ def _check_own(owner: Owner, card: Card) -> None:
 
 
 def _edited(folder: Path, edit: Callable[[str], str]) -> Roster:
-    path = folder / POLICY_TOML
-    before = read_bytes(path)
-    after = edit(_text(before, path))
-    policy = Policy.load(tomllib.loads(after), where=str(path))
-    if read_bytes(path) != before:
-        raise exists("the policy was changed meanwhile", path, "Run the command again.")
-    write_private(path, after.encode())
-    return Roster.of(policy.roster)
-
-
-def _text(data: bytes, path: Path) -> str:
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ConfigError(Code.CONFIG_INVALID, f"not UTF-8: {error}.", where=str(path)) from None
+    return Roster.of(edited(folder, edit).roster)
