@@ -16,8 +16,9 @@ from common.enrolment.standing import certificate_item
 from common.errors import Code, ConfigError, HushRecError, RunError
 from server.enroll.home import CA, TLS, invitation_of
 from server.monitor.members import LOG, tail, view_door, view_members
-from server.monitor.runs import RUNS, Stamp, newest, stamp_of, view_run
+from server.monitor.runs import Stamp, newest, stamp_of, view_run
 from server.monitor.view import CertificateView, HomeView, MemberView, RunView
+from server.training.folder import RUNS
 
 __all__ = ["MOST_RUNS", "Lookout", "answers", "look_at_run"]
 

@@ -6,7 +6,7 @@ Every scrape counts anew from the files, so that figures survive a restart of th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, get_args
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -14,12 +14,12 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from common.http_pages import Answer
-from server.monitor.view import HomeView, RunView
+from server.monitor.view import HomeView, RunState, RunView
 
 __all__ = ["metrics_page"]
 
 _Sample: TypeAlias = tuple[Sequence[str], float]
-_STATES: Final = ("asked", "going", "done", "unreadable")
+_STATES: Final = get_args(RunState)
 
 
 def metrics_page(view: HomeView) -> Answer:

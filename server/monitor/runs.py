@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from common.config import read_json
 from common.errors import HushRecError
@@ -13,18 +13,18 @@ from common.job import Job
 from common.schedule import count_steps
 from server.monitor.view import RunView
 from server.registry import Registry
+from server.training.folder import OK, OUTCOME_FILE, RUNS, Outcome
 
-__all__ = ["RUNS", "Stamp", "newest", "stamp_of", "view_run"]
+__all__ = ["Stamp", "newest", "stamp_of", "view_run"]
 
-RUNS: Final = "runs"
-"""Folder of the trainings, in the home."""
 _JOB: Final = "job.json"
+_MODEL: Final = "model/manifest.json"
 _CHANGING: Final = (
     _JOB,
     "request.toml",
-    "outcome.json",
+    OUTCOME_FILE,
     "server/progress.json",
-    "server/model/manifest.json",
+    f"server/{_MODEL}",
 )
 Stamp = tuple[int, ...]
 """When each file that tells of a run last changed: the same stamp is the same view."""
@@ -50,28 +50,44 @@ def stamp_of(folder: Path) -> Stamp:
 def view_run(folder: Path) -> RunView:
     """One run; what cannot be read is said in it."""
     last = max(stamp_of(folder))
-    changed = datetime.fromtimestamp(last / 1e9, UTC) if last else None
-    if not (folder / _JOB).exists():
-        return RunView(name=folder.name, state="asked", changed_at=changed)
+    known: dict[str, Any] = {
+        "name": folder.name,
+        "changed_at": datetime.fromtimestamp(last / 1e9, UTC) if last else None,
+    }
     try:
-        job = Job.load(read_json(folder / _JOB), where=_JOB)
-        registry = Registry(folder / "server")
-        rounds = tuple(registry.rounds())
-        steps = rounds[-1].of if rounds else count_steps(job)
+        return RunView(**known, **_values(folder))
     except (HushRecError, OSError) as error:
-        return RunView(
-            name=folder.name, state="unreadable", problem=_said(error), changed_at=changed
-        )
-    done = (registry.folder / "model" / "manifest.json").exists()
-    return RunView(
-        name=folder.name,
-        state="done" if done else "going",
-        solver=job.solver,
-        mode=job.mode,
-        steps=steps,
-        changed_at=changed,
-        rounds=rounds,
-    )
+        return RunView(**known, state="unreadable", problem=_said(error))
+
+
+def _values(folder: Path) -> dict[str, Any]:
+    """What is known of a run.
+
+    Raises:
+        HushRecError: a file cannot be read.
+    """
+    problem = _stopped(folder)
+    if not (folder / _JOB).exists():
+        return {"state": "stopped" if problem else "asked", "problem": problem}
+    job = Job.load(read_json(folder / _JOB), where=_JOB)
+    registry = Registry(folder / "server")
+    rounds = tuple(registry.rounds())
+    done = (registry.folder / _MODEL).exists()
+    return {
+        "state": "done" if done else "stopped" if problem else "going",
+        "problem": None if done else problem,
+        "solver": job.solver,
+        "mode": job.mode,
+        "steps": rounds[-1].of if rounds else count_steps(job),
+        "rounds": rounds,
+    }
+
+
+def _stopped(folder: Path) -> str | None:
+    """Why the last server app ended without a model, if nothing has happened since."""
+    outcome = Outcome.of_run(folder)
+    later = any(_changed(folder / name) > _changed(folder / OUTCOME_FILE) for name in _CHANGING)
+    return None if outcome is None or outcome.code == OK or later else outcome.code
 
 
 def _changed(path: Path) -> int:

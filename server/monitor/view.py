@@ -19,9 +19,9 @@ __all__ = [
     "RunView",
 ]
 
-RunState: TypeAlias = Literal["asked", "going", "done", "unreadable"]
+RunState: TypeAlias = Literal["asked", "going", "stopped", "done", "unreadable"]
 """`asked`: there is no job yet; `going`: there is no model yet, whether or not a process is at
-work on it; `done`: the model is there."""
+work on it; `stopped`: the last process said why it could not go on; `done`: the model is there."""
 
 
 class RunView(Settings):
@@ -32,7 +32,7 @@ class RunView(Settings):
     state: RunState
     """How far it is."""
     problem: str | None = None
-    """What cannot be read, or why the last attempt ended without a model."""
+    """The code for what cannot be read, or for what stopped it."""
     solver: str | None = None
     """Name of the solver; None before there is a job."""
     mode: str | None = None

@@ -23,10 +23,10 @@ def run_words(run: RunView) -> str:
         return "asked for, not begun"
     if run.state == "unreadable":
         return f"cannot be read: {run.problem}"
-    far = f"{run.completed} of {run.steps} rounds"
-    if run.state == "done":
-        return f"done, {far}"
-    return f"{far}; stopped: {run.problem}" if run.problem else far
+    far = "not begun" if run.steps is None else f"{run.completed} of {run.steps} rounds"
+    if run.state == "stopped":
+        return f"{far}; stopped: {run.problem}"
+    return f"done, {far}" if run.state == "done" else far
 
 
 def refused_words(record: RoundRecord | None) -> str:

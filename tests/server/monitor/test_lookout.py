@@ -15,6 +15,8 @@ from server.enroll.renewal import renew_server
 from server.monitor.lookout import Lookout, look_at_run
 from server.monitor.members import tail, view_door
 from server.monitor.view import HomeView
+from server.monitor.words import run_words
+from server.training.folder import OK, Outcome
 from tests.client.enroll.shops import enrol_server
 from tests.server.monitor.homes import make_home, make_round, make_run
 
@@ -71,6 +73,34 @@ def test_a_run_that_is_only_asked_for_or_has_no_round_yet_is_shown(
         ("begun", "going", 3),
         ("wish", "asked", None),
     }
+
+
+def test_why_a_run_stopped_is_said_until_it_goes_on(home: Path, run_folder: Any) -> None:
+    folder = make_run(home, "r", run_folder.path)
+    make_round(folder, 1, {"south": "no-answer"})
+    Outcome(run_id=1, code=Code.RUN_QUORUM).save(folder)
+    (run,) = look(home).runs
+    assert (run.state, run.problem) == ("stopped", Code.RUN_QUORUM)
+    assert run_words(run) == "1 of 3 rounds; stopped: run-quorum"
+    make_round(folder, 2, {})
+    (run,) = look(home).runs
+    assert (run.state, run.problem) == ("going", None)
+    make_round(folder, 3, {})
+    Outcome(run_id=1, code=OK).save(folder)
+    (run,) = look(home).runs
+    assert (run.state, run.problem, run_words(run)) == ("done", None, "done, 3 of 3 rounds")
+
+
+def test_a_run_that_could_not_begin_says_why(home: Path) -> None:
+    folder = home / "runs" / "r"
+    folder.mkdir(parents=True)
+    (folder / "request.toml").write_text("rounds = 2\n")
+    Outcome(run_id=1, code=Code.RUN_QUORUM).save(folder)
+    (run,) = look(home).runs
+    assert run_words(run) == "not begun; stopped: run-quorum"
+    (folder / "outcome.json").write_text("{")
+    (run,) = look(home).runs
+    assert (run.state, run.problem) == ("unreadable", Code.CONFIG_INVALID)
 
 
 def test_what_is_broken_is_said_and_the_rest_is_there(home: Path, run_folder: Any) -> None:
