@@ -104,6 +104,8 @@ def safe_record(
     name = name or ""
     error = _error(message, args, info)
     event = _event(message, args, own=_is_own(name), literal=_is_literal(message, path, line))
+    if event == HIDDEN and error is not None:
+        event = str(error.code) if isinstance(error, HushRecError) else type(error).__name__
     if event == HIDDEN or error is not None:
         said = {**_said(error), "at": f"{PurePath(path).name}:{line}"}
     else:

@@ -18,11 +18,11 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 from common.log_records import HIDDEN, Public, SafeRecord, fields, safe_record, vouch
 
@@ -35,6 +35,8 @@ __all__ = [
     "fields",
     "is_configured",
     "is_guarded",
+    "is_quoting",
+    "relay",
     "style_for",
     "vouch",
 ]
@@ -42,7 +44,9 @@ __all__ = [
 VARIABLE: Final = "HUSHREC_LOG"
 """Environment variable with the style: what a process that configures by it inherits."""
 _LOG: Final = logging.getLogger("hushrec.logs")
-_GUARD: list[logging.Handler] = []
+_HEAD: Final = ("time", "level", "role", "logger", "event")
+"""What every line has, in this order."""
+_GUARD: list[_Lines] = []
 
 
 class Style(StrEnum):
@@ -59,9 +63,8 @@ def configure(role: str, style: Style) -> None:
         role: which process of a deployment this is, a word of the program's.
         style: of the lines.
     """
-    debug = os.environ.get("HUSHREC_DEBUG", "0") not in ("", "0")
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Json(role) if style is Style.JSON else _Text(role))
+    debug = is_quoting()
+    handler = _Lines(role, style)
     handler.addFilter(_worth)
     logging.setLogRecordFactory(functools.partial(safe_record, debug=debug))
     logging.setLoggerClass(_Joined)
@@ -101,11 +104,32 @@ def is_guarded() -> bool:
     return bool(_GUARD) and not sys.stderr.isatty()
 
 
+def is_quoting() -> bool:
+    """Whether the owner lets logs quote data, by `HUSHREC_DEBUG=1`."""
+    return os.environ.get("HUSHREC_DEBUG", "0") not in ("", "0")
+
+
 def style_for(asked: Style | None) -> Style:
     """The style that was asked for; else text for a terminal, JSON for anything else."""
     if asked is not None:
         return asked
     return Style.TEXT if sys.stderr.isatty() else Style.JSON
+
+
+def relay(text: str) -> dict[str, Any] | None:
+    """Write a line of another process, which configured its logs as JSON, in this one's form.
+
+    Returns:
+        Its fields; None if it is no such line, and nothing was written.
+    """
+    try:
+        line = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(line, dict) or not line.keys() >= set(_HEAD) or not _GUARD:
+        return None
+    _GUARD[0].write(line)
+    return line
 
 
 class _Joined(logging.Logger):
@@ -123,27 +147,37 @@ class _Joined(logging.Logger):
     def propagate(self, value: bool) -> None: ...
 
 
-class _Json(logging.Formatter):
-    def __init__(self, role: str) -> None:
-        super().__init__()
+class _Lines(logging.StreamHandler[TextIO]):
+    """Writes lines, whole, from any thread."""
+
+    def __init__(self, role: str, style: Style) -> None:
+        super().__init__(sys.stderr)
         self._role = role
+        self._shown = _text if style is Style.TEXT else _json
 
     def format(self, record: logging.LogRecord) -> str:
-        return json.dumps(_line(record, self._role), ensure_ascii=False)
+        return self._shown(_line(record, self._role))
+
+    def write(self, line: Mapping[str, Any]) -> None:
+        """Write a line that is one already."""
+        self.acquire()
+        try:
+            self.stream.write(self._shown(line) + self.terminator)
+            self.flush()
+        finally:
+            self.release()
 
 
-class _Text(logging.Formatter):
-    def __init__(self, role: str) -> None:
-        super().__init__()
-        self._role = role
+def _json(line: Mapping[str, Any]) -> str:
+    return json.dumps(line, ensure_ascii=False)
 
-    def format(self, record: logging.LogRecord) -> str:
-        line = _line(record, self._role)
-        quoted = line.pop("quoted", None)
-        head = [str(line.pop(name)) for name in ("time", "level", "role", "logger", "event")]
-        rest = [f"{name}={value}" for name, value in line.items()]
-        text = "".join(sign if sign.isprintable() else HIDDEN for sign in " ".join(head + rest))
-        return text if quoted is None else f"{text}\n{quoted}"
+
+def _text(line: Mapping[str, Any]) -> str:
+    quoted = line.get("quoted")
+    head = [str(line[name]) for name in _HEAD]
+    rest = [f"{key}={value}" for key, value in line.items() if key not in {*_HEAD, "quoted"}]
+    text = "".join(sign if sign.isprintable() else HIDDEN for sign in " ".join(head + rest))
+    return text if quoted is None else f"{text}\n{quoted}"
 
 
 def _line(record: logging.LogRecord, role: str) -> dict[str, Any]:

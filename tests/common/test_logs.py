@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common import logs
@@ -170,6 +170,7 @@ def log_everywhere(row: Any) -> None:
                 logger.warning("left", exc_info=True)
 
 
+@settings(max_examples=20)
 @given(row=ROWS)
 def test_no_row_gets_into_a_line_whoever_logs_it(row: Any) -> None:
     for style in Style:
