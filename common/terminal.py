@@ -57,7 +57,7 @@ def finish(work: Callable[[], int | None], *, stopped: str = "") -> None:
         status = work() or 0
     except HushRecError as error:
         _explain(error, console)
-        raise typer.Exit(2) from None
+        raise typer.Exit(error.exit_status) from None
     except (BrokenPipeError, typer.Exit, typer.BadParameter):
         raise  # whoever reads stdout has left; or the command line's own business
     except Exception as error:  # noqa: BLE001  the last resort: whatever it is, it has a code

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from client.enroll.node_key import NODE_KEY
 from common.logs import configure_by_environment, vouch
 from common.terminal import finish
 
@@ -22,13 +23,22 @@ def launch(
         Path | None, typer.Option(help="PEM file to check the server by; absent: the system's.")
     ] = None,
     key: Annotated[
-        Path | None, typer.Option(help="OpenSSH file with this node's private key.")
+        Path | None,
+        typer.Option(help="OpenSSH file with this node's private key; absent: the folder's."),
     ] = None,
     poll_seconds: Annotated[
         float, typer.Option(min=0.05, max=60, help="Wait between two looks for a message.")
     ] = 3.0,
+    heartbeat_seconds: Annotated[
+        float,
+        typer.Option(min=10, max=1800, help="After a kill, it is counted for twice as long."),
+    ] = 10.0,
 ) -> None:
-    """Connect a client to its server and answer with the installed app alone."""
+    """Connect a client to its server and answer with the installed app alone.
+
+    Exit status: 0 after SIGTERM, 1 where starting it again may help, 2 where somebody has to
+    mend something.
+    """
     for name in ("FLWR_DISABLE_UPDATE_CHECK", "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION"):
         os.environ[name] = "1"
     os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
@@ -39,16 +49,19 @@ def launch(
         from client.launcher.versions import check_flower
 
         check_flower()
-        _serve(client_dir.resolve(), superlink, root_certificates, key, poll_seconds)
+        home = client_dir.resolve()
+        node_key = home / NODE_KEY if key is None else key
+        _serve(home, superlink, root_certificates, node_key, poll_seconds, heartbeat_seconds)
 
     finish(work)
 
 
 def _serve(
-    home: Path, address: str, root_certificates: Path | None, key: Path | None, poll: float
+    home: Path, address: str, roots: Path | None, key: Path, poll: float, heartbeat: float
 ) -> None:
     from client.launcher.fleet import SuperLink, connected
     from client.launcher.node import Node
+    from client.launcher.number import NODE_NUMBER
     from client.owner import Owner
 
     owner = Owner.of(home)
@@ -57,7 +70,8 @@ def _serve(
     log.setLevel(logging.INFO)
     if not owner.policy.bundles:
         log.warning("the policy lists no bundle: every message will be refused (policy-bundle)")
-    with connected(SuperLink(address, root_certificates, key)) as fleet:
+    superlink = SuperLink(address, roots, key, heartbeat, memory=home / NODE_NUMBER)
+    with connected(superlink) as fleet:
         log.info("client %s is node %d", owner.settings.name, fleet.node_id)
         Node(fleet, home, poll).serve()
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from flwr.app import Message
 from flwr.common.serde import message_from_proto, message_to_proto
@@ -26,11 +26,13 @@ from flwr.supercore.run import RunNotRunningException
 
 from client.launcher.bundle import Bundle, check_bundle
 from client.launcher.child import run_task
+from client.launcher.endings import Expelled
 from client.launcher.fleet import Fleet
 from client.launcher.parcel import Errand, Packed
 from client.release import answer_code
 from client.store import read_policy
 from common.errors import Code, HushRecError
+from common.logs import Public, fields
 
 __all__ = ["Node"]
 
@@ -57,7 +59,11 @@ class Node:
     _bundles: dict[int, Bundle] = field(default_factory=dict)
 
     def serve(self) -> None:
-        """Answer messages until the process is told to end."""
+        """Answer messages until the process is told to end.
+
+        Raises:
+            Expelled: the server does not know this node any more.
+        """
         while True:
             if not self.answer_next():
                 time.sleep(self.poll_seconds)
@@ -70,10 +76,17 @@ class Node:
         message, tree = received
         try:
             self._send(message, self._answer(message, tree))
+        except Expelled:
+            raise
         except RunNotRunningException:
             _LOG.info("run %d is over; its message is left", message.metadata.run_id)
-        except Exception:  # noqa: BLE001  a node that died of a message would die of it again
-            _LOG.exception("a message of run %d is left", message.metadata.run_id)
+        except Exception as error:  # noqa: BLE001  a node that died of it would die of it again
+            _LOG.warning(
+                "a message of run %d is left: %s",
+                message.metadata.run_id,
+                _line(error),
+                extra=_kind(error),
+            )
         return True
 
     def _answer(self, message: Message, tree: ObjectTree) -> Packed:
@@ -87,11 +100,13 @@ class Node:
                 bundle=bundle,
             )
             return self.work(errand, self._packed(message, tree, listed=self._listed(bundle)))
+        except (Expelled, RunNotRunningException):
+            raise
         except HushRecError as error:
             _LOG.warning("refused %s", error)
             return Packed.of(answer_code(message, error.code))
-        except Exception:  # noqa: BLE001  whatever it is, it has a code
-            _LOG.exception("refused, after an unexpected error")
+        except Exception as error:  # noqa: BLE001  whatever it is, it has a code
+            _LOG.warning("refused %s [%s]", _line(error), Code.INTERNAL, extra=_kind(error))
             return Packed.of(answer_code(message, Code.INTERNAL))
 
     def _bundle(self, run_id: int) -> Bundle:
@@ -132,3 +147,11 @@ class Node:
         for name in wanted:
             content = packed.objects[name]
             self.fleet.push_object(message.metadata.run_id, session, name, content)
+
+
+def _kind(error: Exception) -> dict[str, Any]:
+    return fields(error=Public(type(error).__name__))
+
+
+def _line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())

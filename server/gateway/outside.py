@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
+from email.utils import formatdate
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -22,6 +23,8 @@ from server.gateway.routes import Call
 __all__ = ["Inside", "Outside"]
 
 _OK_BELOW: Final = 400
+_UNSIGNED: Final = 401
+"""A signature, or its time, that Flower does not take: the answer says what time it is here."""
 _QUIET: Final = "/v1/runtime/"
 """Server apps and executor poll: what they are given is not written down, unless refused."""
 
@@ -124,6 +127,8 @@ class _Exchange:
             return  # what Flower says to half a request; the answer is 413
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            if self.status == _UNSIGNED:
+                message = {**message, "headers": [*message["headers"], _date()]}
         self._sent += len(message.get("body", b""))
         await self._send(message)
 
@@ -153,6 +158,10 @@ def _declared_bytes(scope: Scope) -> int:
     return max(
         (int(value) for name, value in scope["headers"] if name == b"content-length"), default=0
     )
+
+
+def _date() -> tuple[bytes, bytes]:
+    return b"date", formatdate(usegmt=True).encode()
 
 
 def _head_bytes(scope: Scope) -> int:

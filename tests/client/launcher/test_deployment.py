@@ -204,8 +204,8 @@ def nothing_of_a_bundle_is_on_a_clients_disk(scene: Scene) -> None:
 def a_node_that_nobody_registered_is_not_let_in_and_ends(scene: Scene) -> None:
     home = client_folders(scene.run.path)[0]
     scene.deployment.start_node("stranger", home, registered=False)
-    assert scene.deployment.ended("stranger") != 0
-    assert "Failed to initialize the connection" in scene.deployment.log("stranger")
+    assert scene.deployment.ended("stranger") == 2
+    assert "error node-refused" in scene.deployment.log("stranger")
 
 
 def a_node_that_is_told_to_end_says_goodbye(scene: Scene) -> None:

@@ -58,8 +58,9 @@ def asked(
     target: str = "/v1/fleet/get-run",
     headers: tuple[tuple[str, str], ...] = (),
     chunks: tuple[bytes, ...] = (b"",),
+    told: list[Message] | None = None,
 ) -> tuple[int, bytes]:
-    """Status and body of an answer; the request taken apart as uvicorn does."""
+    """Status and body of an answer, all of it in `told`; the request as uvicorn takes it apart."""
     raw, _, query = target.encode().partition(b"?")
     scope = {
         "type": "http",
@@ -72,7 +73,7 @@ def asked(
         "state": {},
     }
     parts = list(chunks)
-    answer: list[Message] = []
+    answer: list[Message] = [] if told is None else told
 
     async def receive() -> Message:
         return {"type": "http.request", "body": parts.pop(0), "more_body": bool(parts)}
@@ -184,6 +185,23 @@ def test_an_app_that_breaks_is_a_line_without_a_status(tmp_path: Path) -> None:
         asked(Outside(broken, CALLS, LIMITS, log))
     log.close()
     assert [line["status"] for line in _lines(tmp_path / "access.jsonl")] == [0]
+
+
+def test_who_signs_with_a_wrong_time_is_told_the_right_one(log: AccessLog) -> None:
+    """And nobody else is."""
+
+    async def answering(scope: Scope, receive: Receive, send: Send) -> None:
+        status = int(scope["headers"][0][1])
+        await send({"type": "http.response.start", "status": status, "headers": [(b"a", b"b")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    def names(status: str) -> list[bytes]:
+        told: list[Message] = []
+        asked(Outside(answering, CALLS, LIMITS, log), headers=(("as", status),), told=told)
+        return [name for name, _ in told[0]["headers"]]
+
+    assert names("401") == [b"a", b"date"]
+    assert names("200") == names("403") == [b"a"]
 
 
 def test_inside_everything_is_passed_on_and_polling_is_no_line(tmp_path: Path) -> None:

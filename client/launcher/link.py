@@ -1,0 +1,172 @@
+"""Calls to a SuperLink that wait for it: one line when it is away, one when it is back.
+
+Before the first answer, what a person has to mend is an error. After it the node keeps
+trying, whatever it is: a server whose certificate has ended, or a clock that jumped, is mended
+without anybody at the shop.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+import httpx
+from cryptography import x509
+from flwr.supercore.run import RunNotRunningException
+
+from client.launcher.endings import Expelled, bad_certificate, clock_skew, skew_of, unreachable
+from common.certificates import Certificate, is_issued_by
+from common.errors import HushRecError
+
+__all__ = ["Link"]
+
+_LOG: Final = logging.getLogger("hushrec.launcher")
+_Q = TypeVar("_Q")
+_A = TypeVar("_A")
+_LONGEST_WAIT: Final = 10.0
+"""Between two tries, seconds."""
+_GATEWAY: Final = frozenset({502, 503, 504})
+_PEEK_SECONDS: Final = 5.0
+
+
+@dataclass
+class Link:
+    """How a node asks its SuperLink.
+
+    Attributes:
+        address: host and port.
+        roots: certificates in PEM that the server's is checked against; None for the system's.
+        met: the server has answered once, so that nothing ends the node but the server's word.
+    """
+
+    address: str
+    roots: bytes | None = None
+    met: bool = False
+    _away_since: float | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def ask(self, call: Callable[[_Q], _A], request: _Q, *, patient: bool = False) -> _A:
+        """The answer, however long it takes.
+
+        Args:
+            call: one of Flower's calls.
+            request: what it takes.
+            patient: wait also where the server says that it cannot; else that is raised.
+
+        Raises:
+            ConfigError: `certificate-invalid` or `clock-skew`, and nothing was answered yet.
+            Expelled: the server does not take the signature.
+            RunNotRunningException: the run is over, or is none of this node's.
+            httpx.HTTPStatusError: the server refuses the request.
+        """
+        for wait in _waits():
+            try:
+                return self.once(call, request)
+            except httpx.HTTPStatusError as error:
+                reason = self._refusal(error.response, patient=patient)
+                if reason is None:
+                    raise
+            except (httpx.TransportError, ValueError) as error:
+                reason = self._failure(error)
+            self._is_away(reason)
+            time.sleep(wait)
+        raise RuntimeError("waits never end")  # pragma: no cover
+
+    def once(self, call: Callable[[_Q], _A], request: _Q) -> _A:
+        """The answer to one try.
+
+        Raises:
+            httpx.HTTPError: there is none, or a refusal.
+            ValueError: it cannot be read.
+        """
+        answer = call(request)
+        self._is_back()
+        return answer
+
+    def _refusal(self, response: httpx.Response, *, patient: bool) -> HushRecError | None:
+        """Why to try again; None if the caller shall know."""
+        status = response.status_code
+        if status == httpx.codes.UNAUTHORIZED:
+            skew = skew_of(response.headers.get("date"))
+            if not skew:
+                raise Expelled
+            return self._mended(clock_skew(self.address, skew))
+        if status == httpx.codes.FORBIDDEN:
+            raise RunNotRunningException
+        if not patient and status not in _GATEWAY:
+            return None
+        return unreachable(self.address, f"the answer is HTTP status {status}")
+
+    def _failure(self, error: Exception) -> HushRecError:
+        found = next((one for one in _causes(error) if isinstance(one, ssl.SSLError)), None)
+        if isinstance(found, ssl.SSLCertVerificationError):
+            return self._mended(self._distrusted(found))
+        return unreachable(self.address, f"no answer: {str(error) or type(error).__name__}")
+
+    def _mended(self, error: HushRecError) -> HushRecError:
+        """What somebody has to mend; waited for once the server has answered before."""
+        if not self.met:
+            raise error
+        return error
+
+    def _distrusted(self, error: ssl.SSLCertVerificationError) -> HushRecError:
+        shown = self._shown()
+        signed = None
+        if shown is not None and self.roots is not None:
+            signed = any(is_issued_by(shown, one) for one in _certificates(self.roots))
+        return bad_certificate(self.address, shown, error.verify_message, by_authority=signed)
+
+    def _shown(self) -> Certificate | None:
+        """The certificate that the server shows; asked for nothing else, and not believed."""
+        host, _, port = self.address.rpartition(":")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        with (
+            suppress(OSError, ValueError),
+            socket.create_connection((host.strip("[]"), int(port)), _PEEK_SECONDS) as plain,
+            context.wrap_socket(plain, server_hostname=host.strip("[]")) as seen,
+        ):
+            return x509.load_der_x509_certificate(seen.getpeercert(binary_form=True) or b"")
+        return None
+
+    def _is_away(self, reason: HushRecError) -> None:
+        with self._lock:
+            if self._away_since is None:
+                self._away_since = time.monotonic()
+                _LOG.warning("%s", reason)
+
+    def _is_back(self) -> None:
+        with self._lock:
+            self.met = True
+            if self._away_since is not None:
+                gone = time.monotonic() - self._away_since
+                self._away_since = None
+                _LOG.warning("%s: the server answers again, after %.0f seconds", self.address, gone)
+
+
+def _waits() -> Iterator[float]:
+    """Longer and longer; shops that lost the server together do not all come back at once."""
+    longest = 0.5
+    while True:
+        last_digits = time.monotonic_ns() // 1000 % 1000 / 1000
+        yield longest * (1 + last_digits) / 2
+        longest = min(2 * longest, _LONGEST_WAIT)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _certificates(roots: bytes) -> list[Certificate]:
+    with suppress(ValueError):
+        return x509.load_pem_x509_certificates(roots)
+    return []
