@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from http.client import HTTPException, HTTPSConnection
 from pathlib import Path
 from threading import Lock
 from typing import Final, TypeVar
 
 from common.enrolment.standing import certificate_item
 from common.errors import Code, ConfigError, HushRecError, RunError
+from common.probe import is_well
 from server.enroll.home import CA, TLS, invitation_of
+from server.models import Models
 from server.monitor.members import LOG, tail, view_door, view_members
 from server.monitor.runs import Stamp, newest, stamp_of, view_run
-from server.monitor.view import CertificateView, HomeView, MemberView, RunView
+from server.monitor.view import CertificateView, HomeView, MemberView, ModelView, RunView
 from server.training.folder import RUNS
 
-__all__ = ["MOST_RUNS", "Lookout", "answers", "look_at_run"]
+__all__ = ["MOST_RUNS", "Lookout", "look_at_run"]
 
 MOST_RUNS: Final = 20
 """Runs that are shown; a metric of each is kept by whoever collects them."""
-_PROBE_SECONDS: Final = 3.0
 _T = TypeVar("_T")
 
 
@@ -75,21 +74,25 @@ class Lookout:
         def kept(what: str, read: Callable[[], _T], otherwise: _T) -> _T:
             try:
                 return read()
-            except (HushRecError, OSError) as error:
+            except (HushRecError, OSError, ValueError) as error:
                 problems.append(f"{what}: {_said(error)}")
                 return otherwise
 
         nobody: tuple[MemberView, ...] = ()
         nothing: tuple[tuple[RunView, ...], int] = ((), 0)
+        no_model: tuple[ModelView | None, int] = (None, 0)
         lines = tail(self.home / LOG)
+        model, versions = kept("models", lambda: _model(self.home), no_model)
         runs, older = kept("runs", self._look_at_runs, nothing)
         return HomeView(
             home=str(self.home),
             at=datetime.now(UTC).replace(microsecond=0),
-            is_up=answers(self.probe, self.home / CA) if self.probe else None,
+            is_up=_is_up(self.probe, self.home / CA),
             runs=runs,
             older_runs=older,
             members=kept("members", lambda: view_members(self.home, lines), nobody),
+            model=model,
+            versions=versions,
             certificates=_certificates(self.home),
             door=view_door(lines),
             problems=tuple(problems),
@@ -125,20 +128,23 @@ def look_at_run(home: Path, name: str) -> RunView:
     return view_run(folder)
 
 
-def answers(address: str, roots: Path) -> bool:
-    """Whether a gateway answers at `address` as clients would have it: with its certificate."""
-    try:
-        context = ssl.create_default_context(cafile=str(roots))
-        host, _, port = address.rpartition(":")
-        name = host.removeprefix("[").removesuffix("]")
-        connection = HTTPSConnection(name, int(port), timeout=_PROBE_SECONDS, context=context)
-        try:
-            connection.request("GET", "/health")
-            return connection.getresponse().status < 300
-        finally:
-            connection.close()
-    except (OSError, ValueError, HTTPException):
-        return False
+def _is_up(address: str, roots: Path) -> bool | None:
+    """Whether the gateway answers as clients would have it: with its certificate."""
+    return is_well(f"https://{address}/health", roots) if address else None
+
+
+def _model(home: Path) -> tuple[ModelView | None, int]:
+    """What is promoted, and how many models there are.
+
+    Raises:
+        ArtifactError: what is said about them is damaged.
+    """
+    models = Models(home)
+    current, versions = models.current, len(models.versions())
+    if current is None:
+        return None, versions
+    at = datetime.fromisoformat(current.at)
+    return ModelView(serial=current.serial, version=current.version, promoted_at=at), versions
 
 
 def _certificates(home: Path) -> tuple[CertificateView, ...]:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from server.models import Models
 from server.monitor.lookout import Lookout
 from server.monitor.page import render
 from server.monitor.serve import pages_of
@@ -71,6 +72,21 @@ def test_health_is_200_or_503(home: Path) -> None:
     answer = pages_of(Lookout(home, "127.0.0.1:1"))["/health"]()
     assert answer.status == 503
     assert json.loads(answer.body)["faults"] == ["the gateway does not answer"]
+
+
+def test_the_promoted_model_is_shown(home: Path) -> None:
+    make_round(home / "runs" / "<i>first", 3, {})
+    models = Models(home)
+    version = models.register("first", home / "runs" / "<i>first" / "server" / "model")
+    assert figures(home)["hushrec_model_versions",] == 1
+    models.promote(version.version, not_private=True)
+    models.promote(version.version, not_private=True)
+    assert figures(home)["hushrec_model_serial",] == 2
+    text = render(Lookout(home).look())
+    assert f"Promotion 2 is version {version.version}, of 1; promoted just now." in text
+    assert f"Promotion 2 is version {version.version} of 1." in hushrec(
+        "server", "status", home, "--probe", ""
+    ).stdout.replace("\n", " ")
 
 
 class Outline(HTMLParser):
