@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from common.logs import configure_by_environment
+from common.logs import Public, configure_by_environment, fields
 from common.terminal import finish
 
 
@@ -39,7 +39,7 @@ def main(
         log.setLevel(logging.INFO)
         place = Listening(listen, certificate, key, workers, concurrent)
         with Service(client_dir.resolve(), place):
-            log.info("the service answers")
+            log.info("the service answers", extra=fields(state=Public("ready")))
             typer.echo(f"answers at {listen}")
             over.wait()
             log.info("the service ends")

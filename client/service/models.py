@@ -73,9 +73,10 @@ class Models:
             ConfigError: the policy cannot be meant.
         """
         released = self.released(stock)
-        if read_policy(self._folder).serving == "joint":
+        policy = read_policy(self._folder)
+        if policy.serving == "joint":
             return released
-        tuned = self._tuning.get(released, stock.store)
+        tuned = self._tuning.get(released, stock.store, len(policy.roster))
         if tuned is None or tuned.catalogue_version != released.catalogue_version:
             return released
         return tuned

@@ -28,7 +28,6 @@ class Served:
         serving: what an answer by it may depend on beside the shopper's own events.
         catalogue_version: whose order the rows follow.
         model: the model.
-        clients: that signed for releases in it, at least 1.
     """
 
     version: str
@@ -36,20 +35,12 @@ class Served:
     serving: Serving
     catalogue_version: str
     model: MatrixFactorisation
-    clients: int = 1
 
     @classmethod
     def of(cls, held: HeldModel) -> Served:
         """The model as it was delivered, ready to answer."""
-        manifest = held.manifest
-        made = cls(
-            held.version,
-            held.serial,
-            "joint",
-            manifest.catalogue_version,
-            held.model,
-            max(len(manifest.heads), 1),
-        )
+        catalogue = held.manifest.catalogue_version
+        made = cls(held.version, held.serial, "joint", catalogue, held.model)
         return made.warmed()
 
     def warmed(self) -> Served:

@@ -18,13 +18,18 @@ __all__ = ["Tuning", "tuned"]
 _LOG: Final = logging.getLogger("hushrec.service")
 
 
-def tuned(released: Served, store: ClientStore) -> Served:
+def tuned(released: Served, store: ClientStore, peers: int = 0) -> Served:
     """What the shop makes of a delivered model. Tells of this shop's log; never released.
 
     The draws that hide events for the choice are public and repeatable: nothing is protected
     by them.
+
+    Args:
+        released: the delivered model.
+        store: the shop's log.
+        peers: clients on the roster, this one too; 0 if nobody says how many there are.
     """
-    settings = RefitSettings(own_share=1.0 / released.clients)
+    settings = RefitSettings(own_share=1.0 / peers if peers else 0.0)
     rng = np.random.default_rng(released.serial)
     chosen = refit(released.model, store.histories, settings, rng)
     return replace(released, serving="shop", model=chosen.model).warmed()
@@ -40,7 +45,7 @@ class Tuning:
         self._wanted: tuple[int, str, str] | None = None
         self._done: Served | None = None
 
-    def get(self, released: Served, store: ClientStore) -> Served | None:
+    def get(self, released: Served, store: ClientStore, peers: int = 0) -> Served | None:
         """The last shop model, None before the first; begins another where one is due.
 
         Due is one for every delivered model and every import.
@@ -51,20 +56,20 @@ class Tuning:
                 if self._wanted != key and self._idle.is_set():
                     self._wanted = key
                     self._idle.clear()
-                    self._start(released, store)
+                    self._start(released, store, peers)
         return self._done
 
     def wait(self, seconds: float) -> bool:
         """Wait until nothing is being trained; whether that is so."""
         return self._idle.wait(seconds)
 
-    def _start(self, released: Served, store: ClientStore) -> None:
-        work = threading.Thread(target=self._train, args=(released, store), daemon=True)
+    def _start(self, released: Served, store: ClientStore, peers: int) -> None:
+        work = threading.Thread(target=self._train, args=(released, store, peers), daemon=True)
         work.start()
 
-    def _train(self, released: Served, store: ClientStore) -> None:
+    def _train(self, released: Served, store: ClientStore, peers: int) -> None:
         try:
-            self._done = tuned(released, store)
+            self._done = tuned(released, store, peers)
             _LOG.info("the shop's own model answers from now on")
         except Exception:  # noqa: BLE001  the delivered model goes on answering
             _LOG.exception("the shop's own model could not be trained")
