@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,25 +21,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from numpy.typing import NDArray
-from pydantic import Field
 
-from common.artifacts import Manifest, VersionId, load_artifact, save_artifact
-from common.config import Settings, read_json
+from client.model_pointer import CURRENT, FOLDER, Pointer, damaged, folder_of
+from common.arrays import State
+from common.artifacts import Manifest, arrays_to_bytes, load_artifact, save_artifact
 from common.errors import ArtifactError, Code, ConfigError, DataError
-from common.files import sync_folder, write_atomic
+from common.files import sync_folder
 from common.folder_lock import folder_lock
 from common.models.mf import FoldIn, MatrixFactorisation
-from common.privacy.signing import Hex32, PublicKey
 
 if TYPE_CHECKING:  # a service reads models and no messages
     from common.protocol import ModelMessage
 
-__all__ = ["MODELS", "HeldModel", "ModelStore", "model_of"]
+__all__ = ["MODELS", "HeldModel", "ModelStore"]
 
 MODELS: Final = "models"
 """The folder, in the client's."""
-_CURRENT: Final = "current.json"
-_KEPT: Final = 3
+_OURS: Final = re.compile(rf"\.?{FOLDER}(\.part|\.[0-9]+\.damaged)?")
 _PART: Final = ".part"
 _DAMAGED: Final = ".damaged"
 
@@ -58,27 +57,6 @@ class HeldModel:
     version: str
     manifest: Manifest
     model: MatrixFactorisation
-
-
-class _Mark(Settings):
-    """The last promotion that was taken of one server."""
-
-    serial: int = Field(ge=1)
-    digest: Hex32
-    """Of the whole message."""
-
-
-class _Current(Settings):
-    """`current.json`: replaced whole, once the version that it names is on the disk."""
-
-    serial: int = Field(ge=1)
-    version: VersionId
-    server: PublicKey
-    """Who promoted it."""
-    folders: tuple[str, ...] = Field(min_length=1, max_length=_KEPT)
-    """Versions that are kept, the current one first."""
-    marks: dict[PublicKey, _Mark]
-    """By server."""
 
 
 @dataclass(frozen=True)
@@ -102,18 +80,18 @@ class ModelStore:
                 later serial; `artifact-invalid`, arrays and manifest do not fit together.
             DataError: `disk-full`, or the folder cannot be written; the one before stays.
         """
+        arrays = _checked(message)
         try:
             self._models.mkdir(parents=True, exist_ok=True)
             with folder_lock(self._models) as names:
-                before = self._pointer()
-                if not self._is_new(message, before):
-                    return
-                folder = self._write(message)
-                os.fsync(names)
-                after = _after(before, message, folder)
-                write_atomic(self._models / _CURRENT, after.model_dump_json(indent=2).encode())
-                os.fsync(names)
-                self._tidy(after)
+                pointer = self._pointer()
+                if self._is_new(message, pointer):
+                    self._write(message, arrays)
+                    os.fsync(names)
+                    pointer = Pointer.after(pointer, message)
+                    pointer.write(self._models)
+                    os.fsync(names)
+                self._tidy(pointer)
         except OSError as error:
             raise _unwritable(error, self._models) from None
 
@@ -137,7 +115,7 @@ class ModelStore:
     def stamp(self) -> tuple[int, ...]:
         """Changes whenever another model was taken; cheap to look at."""
         try:
-            found = (self._models / _CURRENT).stat()
+            found = (self._models / CURRENT).stat()
         except OSError:
             return ()
         return found.st_mtime_ns, found.st_size, found.st_ino
@@ -146,75 +124,80 @@ class ModelStore:
     def _models(self) -> Path:
         return self.folder / MODELS
 
-    def _pointer(self) -> _Current | None:
-        path = self._models / _CURRENT
-        if not path.exists():
-            return None
-        try:
-            return _Current.load(read_json(path), where=str(path))
-        except ConfigError as error:
-            raise _damaged(error.message, str(path)) from None
+    def _pointer(self) -> Pointer | None:
+        return Pointer.read(self._models)
 
-    def _held(self, pointer: _Current) -> HeldModel:
+    def _held(self, pointer: Pointer) -> HeldModel:
         place = self._models / pointer.folders[0]
         try:
             arrays, manifest = load_artifact(place)
-            model = model_of(manifest, arrays, str(place))
+            model = _model_of(manifest, arrays, str(place))
         except ArtifactError as error:
-            raise _damaged(error.message, error.where) from None
+            raise damaged(error.message, error.where) from None
         return HeldModel(pointer.serial, pointer.version, manifest, model)
 
-    def _is_new(self, message: ModelMessage, before: _Current | None) -> bool:
+    def _is_new(self, message: ModelMessage, pointer: Pointer | None) -> bool:
         """Whether there is anything to write.
 
         Raises:
             ArtifactError: `model-stale`.
         """
-        mark = None if before is None else before.marks.get(message.server)
-        if before is None or mark is None or message.serial > mark.serial:
+        if pointer is None or pointer.precedes(message, str(self._models / CURRENT)):
             return True
-        if message.serial == mark.serial and message.digest == mark.digest:
-            return self._is_damaged(before)
-        raise ArtifactError(
-            Code.MODEL_STALE,
-            f"promotion {message.serial} of {message.version} came after promotion {mark.serial} "
-            "of its server.",
-            where=str(self._models / _CURRENT),
-            remedy="If it is meant, promote it once more at the server.",
-        )
+        return pointer.points_to(message) and self._is_damaged(pointer)
 
-    def _is_damaged(self, pointer: _Current) -> bool:
+    def _is_damaged(self, pointer: Pointer) -> bool:
         try:
             self._held(pointer)
         except ArtifactError:
             return True
         return False
 
-    def _write(self, message: ModelMessage) -> str:
+    def _write(self, message: ModelMessage, arrays: State) -> None:
         """The version's folder, whole under its name before anything points to it."""
-        name = _folder_of(message)
+        name = folder_of(message)
         place, part = self._models / name, self._models / f".{name}{_PART}"
         if _is_whole(place, message.manifest):
-            return name
+            return
         shutil.rmtree(part, ignore_errors=True)
         try:
-            _save(part, message)
+            save_artifact(part, arrays, message.manifest)
+            sync_folder(part)
             if place.exists():
                 place.rename(self._models / f".{name}.{os.getpid()}{_DAMAGED}")
             part.rename(place)
         except BaseException:
             shutil.rmtree(part, ignore_errors=True)
             raise
-        return name
 
-    def _tidy(self, after: _Current) -> None:
-        """Take away what is neither kept nor finished."""
+    def _tidy(self, pointer: Pointer | None) -> None:
+        """Take away what is neither kept nor finished; what is not ours stays."""
+        kept = () if pointer is None else pointer.folders
         for found in self._models.iterdir():
-            if found.is_dir() and found.name not in after.folders:
+            if found.name.startswith(f".{CURRENT}."):
+                found.unlink(missing_ok=True)
+            elif found.name not in kept and _OURS.fullmatch(found.name):
                 shutil.rmtree(found, ignore_errors=True)
 
 
-def model_of(
+def _checked(message: ModelMessage) -> State:
+    """The arrays of a model, which are those that its manifest names.
+
+    Raises:
+        ArtifactError: `artifact-invalid`.
+    """
+    arrays = _model_of(message.manifest, message.arrays, "message").arrays()
+    if hashlib.sha256(arrays_to_bytes(arrays)).hexdigest() != message.manifest.sha256:
+        raise ArtifactError(
+            Code.ARTIFACT_INVALID,
+            "the arrays do not have the hash that the manifest names.",
+            where="message",
+            remedy="Have the model delivered again.",
+        )
+    return arrays
+
+
+def _model_of(
     manifest: Manifest, arrays: Mapping[str, NDArray[Any]], where: str
 ) -> MatrixFactorisation:
     """The model that a manifest and its arrays make.
@@ -233,58 +216,11 @@ def model_of(
     return MatrixFactorisation.from_arrays(arrays, settings)
 
 
-def _after(before: _Current | None, message: ModelMessage, folder: str) -> _Current:
-    kept = () if before is None else before.folders
-    marks = {} if before is None else before.marks
-    mark = _Mark(serial=message.serial, digest=message.digest)
-    return _Current(
-        serial=message.serial,
-        version=message.version,
-        server=message.server,
-        folders=(folder, *(name for name in kept if name != folder))[:_KEPT],
-        marks={**marks, message.server: mark},
-    )
-
-
-def _folder_of(message: ModelMessage) -> str:
-    """Name of a version's folder: what is under one name is one version for ever."""
-    content = hashlib.sha256(message.manifest.model_dump_json().encode()).hexdigest()
-    return f"{message.version}.{content[:16]}"
-
-
 def _is_whole(place: Path, manifest: Manifest) -> bool:
     try:
         return load_artifact(place)[1] == manifest
     except ArtifactError:
         return False
-
-
-def _save(part: Path, message: ModelMessage) -> None:
-    """Write arrays and manifest, and wait for the disk.
-
-    Raises:
-        ArtifactError: `artifact-invalid`, the arrays are not those of the manifest.
-    """
-    model = model_of(message.manifest, message.arrays, "message")
-    saved = save_artifact(part, model.arrays(), message.manifest)
-    if saved != message.manifest:
-        raise ArtifactError(
-            Code.ARTIFACT_INVALID,
-            "the arrays do not have the hash that the manifest names.",
-            where="message",
-            remedy="Have the model delivered again.",
-        )
-    sync_folder(part)
-
-
-def _damaged(what: str, where: str) -> ArtifactError:
-    return ArtifactError(
-        Code.ARTIFACT_INVALID,
-        what,
-        where=where,
-        remedy=f"Restore the folder `{MODELS}` from its backup; or put it aside, and have the "
-        "model delivered again (`hushrec server deliver`).",
-    )
 
 
 def _unwritable(error: OSError, place: Path) -> DataError:

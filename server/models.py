@@ -106,7 +106,8 @@ class Models:
             about = _About(version=f"{number:04d}-{manifest.job_id[:8]}", run=run_name, at=_now())
             place = self._models / about.version
             part = self._models / f".{about.version}{_PART}"
-            shutil.rmtree(part, ignore_errors=True)
+            for left in self._models.glob(f".*{_PART}"):
+                shutil.rmtree(left, ignore_errors=True)
             save_artifact(part, arrays, manifest)
             write_atomic(part / _ABOUT, about.model_dump_json(indent=2).encode())
             sync_folder(part)

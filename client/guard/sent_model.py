@@ -8,7 +8,6 @@ Guarantee:
 
 from __future__ import annotations
 
-from client.models import model_of
 from client.store import ClientSettings
 from common.arrays import State
 from common.artifacts import Manifest
@@ -28,18 +27,16 @@ _OPTIONAL = "noise_variance"
 def check_sent_model(
     policy: Policy, settings: ClientSettings, catalogue: Catalogue, message: ModelMessage
 ) -> None:
-    """Everything about a model but its serial, which `ModelStore.take` holds to the last one.
+    """Who sends it, and what it is; `ModelStore.take` holds serial and hash to what is here.
 
     Raises:
         PolicyError: `policy-server`, not signed by a server of the policy.
-        ArtifactError: `model-not-private`, `artifact-catalogue`, or `artifact-invalid`: manifest
-            and arrays make no model.
+        ArtifactError: `model-not-private` or `artifact-catalogue`.
         InboundError: `inbound-array`, an array is not safe to use.
     """
     _check_server(policy, message)
     _check_manifest(settings, catalogue, message.manifest)
     check_arrays(message.arrays, _specs(len(catalogue), message.arrays))
-    model_of(message.manifest, message.arrays, "message")
 
 
 def _check_server(policy: Policy, message: ModelMessage) -> None:
