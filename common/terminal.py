@@ -1,6 +1,7 @@
 """What every command does at its ends: one result on stdout, everything else on stderr.
 
-Exit status: 0, 1 when an audit finds a broken promise, 2 after an error, 130 after Ctrl-C.
+Exit status: 0, 1 when an audit finds a broken promise or a new process may get on, 2 after an
+error, 130 after Ctrl-C.
 """
 
 from __future__ import annotations

@@ -38,7 +38,8 @@ SECTIONED = (
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 SCENARIOS = sorted((ROOT / "simulations" / "scenarios").glob("*.toml"))
 OTHERS_OPTIONS = {"--help", "--constraint", "--strict", "--node-config", "--run-config"}
-"""Options in prose that belong to every command, or to pip, mypy or Flower."""
+OTHERS_OPTIONS |= {"--heartbeat-seconds"}
+"""Options in prose of every command, of pip, mypy or Flower, or of the launcher."""
 OTHERS_COMMANDS = {".", "apt-get", "cat", "cd", "export", "git", "pytest", "python", "ruff"}
 OTHERS_COMMANDS |= {"flower-superlink", "flower-supernode", "flwr", "ssh-keygen", "systemctl"}
 
