@@ -16,7 +16,10 @@ import typer
 from pydantic import Field
 
 from client.enroll.begin import Wish, enrol
+from client.enroll.bundle_text import with_bundle
 from client.enroll.peers import pin_peer
+from client.enroll.policy_file import edited, editing
+from common.bundle import build_bundle, bundle_sha256
 from common.config import Settings
 from common.enrolment.cards import Card, Invitation
 from common.enrolment.folders import exists
@@ -87,6 +90,7 @@ def lay_out(folder: Path, demo: Demo) -> Layout:
         for name, path in made.events.items()
     ]
     _acquaint(places, cards)
+    _list_bundle(places, cards)
     _let_in(places.folder, cards)
     return layout
 
@@ -124,6 +128,14 @@ def _acquaint(places: Places, cards: Sequence[Card]) -> None:
         for other in cards:
             if other != card:
                 pin_peer(places.shop(card.name), other)
+
+
+def _list_bundle(places: Places, cards: Sequence[Card]) -> None:
+    """Every shop takes part in runs of the version that is installed."""
+    digest = bundle_sha256(build_bundle())
+    for card in cards:
+        with editing(places.shop(card.name)):
+            edited(places.shop(card.name), lambda text: with_bundle(text, digest))
 
 
 def _let_in(folder: Path, cards: Sequence[Card]) -> None:
