@@ -1,0 +1,145 @@
+"""The service follows its folder: models, imports and the policy, without a restart."""
+
+import grpc
+import pytest
+
+from client.service.v1 import recommender_pb2 as pb
+from tests.client.service.shop import (
+    ITEMS,
+    catalogue,
+    deliver,
+    ids,
+    log,
+    make_shop,
+    policy,
+    refusal,
+    serving,
+    write_events,
+)
+
+MISSING = (grpc.StatusCode.FAILED_PRECONDITION, "model-missing")
+
+
+def arrays_of(folder, serial):
+    """The arrays of a delivered version."""
+    (found,) = (folder / "models").glob(f"{serial:04}-*/arrays.safetensors")
+    return found
+
+
+def test_before_the_first_model(tmp_path):
+    folder = make_shop(tmp_path / "north")
+    with serving(folder) as (_, caller):
+        assert refusal(lambda: caller.recommend("u1")) == MISSING
+        similar = pb.SimilarItemsRequest(item_id="i1")
+        assert refusal(lambda: caller.SimilarItems(similar)) == MISSING
+        assert caller.Search(pb.SearchRequest(query="blend 7")).items
+        assert caller.record(("e", "u1", "i1")).recorded == 1
+        assert caller.Profile(pb.ProfileRequest(user_id="u1")).items
+        deliver(folder)
+        assert caller.recommend("u1").basis.model_serial == 1
+
+
+def test_a_delivered_model_answers_the_next_call(tmp_path):
+    folder = make_shop(tmp_path / "north")
+    deliver(folder, 1)
+    with serving(folder) as (_, caller):
+        first = caller.recommend("u1")
+        deliver(folder, 2)
+        second = caller.recommend("u1")
+    assert (first.basis.model_serial, second.basis.model_serial) == (1, 2)
+    assert second.basis.model_version.startswith("0002-")
+    assert [item.score for item in first.items] != [item.score for item in second.items]
+
+
+def test_a_damaged_model_is_reported_and_the_old_one_kept(tmp_path, caplog):
+    folder = make_shop(tmp_path / "north")
+    deliver(folder, 1)
+    with serving(folder) as (_, caller):
+        before = caller.recommend("u1")
+        deliver(folder, 2)
+        whole = arrays_of(folder, 2).read_bytes()
+        arrays_of(folder, 2).write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        for _ in range(2):
+            after = caller.recommend("u1")
+            assert after.basis.held_back == "artifact-invalid"
+            assert (after.basis.model_serial, ids(after.items)) == (1, ids(before.items))
+        assert len([line for line in caplog.messages if "artifact-invalid" in line]) == 1
+        deliver(folder, 3)
+        again = caller.recommend("u1").basis
+        assert (again.model_serial, again.held_back) == (3, "")
+
+
+def test_a_model_that_was_damaged_before_the_start(tmp_path):
+    folder = make_shop(tmp_path / "north")
+    deliver(folder, 1)
+    arrays_of(folder, 1).write_bytes(b"not arrays")
+    expected = (grpc.StatusCode.FAILED_PRECONDITION, "artifact-invalid")
+    with serving(folder) as (_, caller):
+        assert refusal(lambda: caller.recommend("u1")) == expected
+        assert refusal(lambda: caller.recommend("u1")) == expected
+        assert caller.Search(pb.SearchRequest(query="blend")).basis.held_back == "artifact-invalid"
+
+
+def test_a_model_for_another_catalogue_answers_nothing(tmp_path):
+    folder = make_shop(tmp_path / "north")
+    deliver(folder, 1)
+    catalogue(ITEMS + 1).save(folder / "catalogue.json")
+    expected = (grpc.StatusCode.FAILED_PRECONDITION, "artifact-catalogue")
+    with serving(folder) as (_, caller):
+        assert refusal(lambda: caller.recommend("u1")) == expected
+
+
+def test_an_import_is_in_the_next_answer(tmp_path):
+    folder = make_shop(tmp_path / "north")
+    deliver(folder)
+    with serving(folder) as (_, caller):
+        assert not caller.recommend("fresh").basis.personal
+        write_events(folder, {**log(), "fresh": [0, 2]})
+        assert caller.recommend("fresh").basis.personal
+        (folder / "events.parquet").write_bytes(b"not a table")
+        kept = caller.recommend("fresh")
+        assert (kept.basis.personal, kept.basis.held_back) == (True, "data-format")
+
+
+def test_shop_serving_is_the_policys_to_give_and_to_take(tmp_path):
+    folder = make_shop(tmp_path / "north", "shop")
+    deliver(folder)
+    with serving(folder) as (service, caller):
+        assert service.desk.models.wait_tuned(60)
+        own = caller.recommend("u1", include_known=True)
+        assert own.basis.serving == pb.SHOP
+        released = caller.SimilarItems(pb.SimilarItemsRequest(item_id="i1"))
+        assert released.basis.serving == pb.JOINT
+        explained = caller.Explain(pb.ExplainRequest(user_id="u1", item_id="i0"))
+        assert explained.basis.serving == pb.SHOP
+        amounts = [part.amount for part in explained.contributions]
+        assert explained.base + sum(amounts) == pytest.approx(explained.score)
+        (folder / "policy.toml").write_text(policy("joint"))
+        joint = caller.recommend("u1", include_known=True)
+        assert joint.basis.serving == pb.JOINT
+        (folder / "policy.toml").unlink()
+        assert refusal(lambda: caller.recommend("u1"))[1] == "policy-missing"
+
+
+def test_an_own_model_serves_until_that_of_the_next_delivery_is_trained(tmp_path):
+    folder = make_shop(tmp_path / "north", "shop")
+    deliver(folder, 1)
+    with serving(folder) as (service, caller):
+        assert service.desk.models.wait_tuned(60)
+        deliver(folder, 2)
+        between = caller.recommend("u1").basis
+        assert (between.serving, between.model_serial) in {(pb.SHOP, 1), (pb.SHOP, 2)}
+        assert service.desk.models.wait_tuned(60)
+        after = caller.recommend("u1").basis
+        assert (after.serving, after.model_serial) == (pb.SHOP, 2)
+
+
+def test_until_the_shops_model_is_trained_the_answer_is_joint_and_says_so(tmp_path):
+    folder = make_shop(tmp_path / "north", "shop")
+    with serving(folder) as (service, caller):
+        deliver(folder)
+        first = caller.recommend("u1").basis
+        assert first.serving in {pb.JOINT, pb.SHOP}
+        assert service.desk.models.wait_tuned(60)
+        assert caller.recommend("u1").basis.serving == pb.SHOP
+        assert not caller.recommend("nobody").basis.personal
