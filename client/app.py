@@ -8,13 +8,15 @@ loads nothing but what a code is made of; everything else is imported inside it.
 from __future__ import annotations
 
 import logging
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from client.home import Home, check_home, resolve_home
+from client.public_codes import LEAVES_AS
 from client.release import (
     answer,
     answer_code,
@@ -32,8 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["CodesOnly", "app", "make_app"]
 
 _LOG = logging.getLogger("hushrec.client")
-_LEAVES_AS: Final = {Code.SNAPSHOT_CHANGED: Code.CLIENT_UNREADY}
-"""Codes that tell what the data are like, and what is said in their place."""
 
 
 class CodesOnly(ClientApp):
@@ -51,7 +51,7 @@ class CodesOnly(ClientApp):
             raise
         except HushRecError as error:
             _LOG.warning("refused %s", error)
-            return answer_code(message, _LEAVES_AS.get(error.code, error.code))
+            return answer_code(message, LEAVES_AS.get(error.code, error.code))
         except BaseException:  # noqa: BLE001 — a panic of a Rust library is not an Exception
             _LOG.exception("refused, after an unexpected error")
             return answer_code(message, Code.INTERNAL)
@@ -102,9 +102,10 @@ def _step(message: Message, home: Home, clock: Clock | None) -> Message:
     from client.guard import Guard
     from client.training import prepared_step
 
-    store = _open(home)
+    store = _open(home, clock)
     with Guard.open(store, clock) as guard:
         task = guard.read(message.content)
+        store = guard.data_of(task.job)
         reply = guard.answer(task, lambda schedule: prepared_step(task, schedule, store))
     return answer(message, reply)
 
@@ -113,9 +114,10 @@ def _sum(message: Message, home: Home, clock: Clock | None) -> Message:
     from client.guard import SumGuard
     from client.training import prepared_words
 
-    store = _open(home)
+    store = _open(home, clock)
     with SumGuard.open(store, clock) as guard:
         call = guard.read_call(message.content)
+        store = guard.data_of(call.job)
         reply = guard.answer_call(call, lambda schedule: prepared_words(call.task, schedule, store))
     return answer_sum(message, call.stage, reply)
 
@@ -123,7 +125,7 @@ def _sum(message: Message, home: Home, clock: Clock | None) -> Message:
 def _hello(message: Message, home: Home, clock: Clock | None) -> Message:
     from client.guard import Guard
 
-    store = _open(home)
+    store = _open(home, clock)
     with Guard.open(store, clock) as guard:
         guard.look(message.content)
         key = guard.ledger_key
@@ -133,7 +135,7 @@ def _hello(message: Message, home: Home, clock: Clock | None) -> Message:
 def _receipt(message: Message, home: Home, clock: Clock | None) -> Message:
     from client.guard import Guard
 
-    with Guard.open(_open(home), clock) as guard:
+    with Guard.open(_open(home, clock), clock) as guard:
         guard.take_receipt(message.content)
     return answer_receipt(message)
 
@@ -141,16 +143,20 @@ def _receipt(message: Message, home: Home, clock: Clock | None) -> Message:
 def _model(message: Message, home: Home, clock: Clock | None) -> Message:
     from client.guard import Guard
 
-    with Guard.open(_open(home), clock) as guard:
+    with Guard.open(_open(home, clock), clock) as guard:
         guard.take_model(message.content)
     return answer_model(message)
 
 
-def _open(home: Home) -> ClientStore:
+def _open(home: Home, clock: Clock | None) -> ClientStore:
     from client.store import ClientStore
 
     try:
         store = ClientStore.open(home.folder)
+        if store.settings.retention_days is not None:
+            from client.keeping import current_store
+
+            store = current_store(home.folder, datetime.now(UTC) if clock is None else clock())
     except ConfigError:  # client.toml says nothing about anybody
         raise
     except Exception as error:

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import typer
 
+from client.commands_data import extend as extend_with_data
+from client.running.command import run
+
 __all__ = ["client_commands"]
 
 
 def client_commands() -> typer.Typer:
     """The commands below `hushrec client`."""
-    return typer.Typer(help="A client that is enrolled.", no_args_is_help=True)
+    app = typer.Typer(help="A client that is enrolled.", no_args_is_help=True)
+    extend_with_data(app)
+    app.command("run")(run)
+    return app

@@ -87,9 +87,21 @@ class DataFiles:
         if sealer is None:
             write_atomic(plain, data, mode=0o600)
             _unlink(sealed)
-        else:
-            write_atomic(sealed, sealer.seal(data, name), mode=0o600)
-            _unlink(plain)
+            return
+        write_atomic(sealed, sealer.seal(data, name), mode=0o600)
+        if self.read(name) != data:  # what cannot be read back must not cost the plain form
+            raise DataError(
+                Code.DATA_FORMAT,
+                "what was written is not what is read back.",
+                where=str(sealed),
+                remedy="Check the disk.",
+            )
+        _unlink(plain)
+
+    def is_to_change(self, name: str) -> bool:
+        """Whether a file is there in the form that it is not to have."""
+        wrong = self._sealed(name) if self.key_file is None else self.folder / name
+        return wrong.exists()
 
     def remove(self, name: str) -> None:
         """Delete a file in both forms."""

@@ -25,6 +25,7 @@ import pandas as pd
 from client.data_files import EVENTS, HELDOUT, REJECTED, DataFiles
 from client.guard.alone import alone
 from client.owner import Owner
+from client.recorded_log import forget_older
 from client.store import FROZEN, ClientStore, data_files
 from common.errors import Code, ConfigError
 
@@ -54,6 +55,7 @@ class Pruned:
 
     Attributes:
         events: rows of the log.
+        recorded: events that the service had recorded.
         rejected: rows that had been set aside.
         copies: frozen copies of the log.
         kept: events that are left.
@@ -61,6 +63,7 @@ class Pruned:
     """
 
     events: int
+    recorded: int
     rejected: int
     copies: int
     kept: int
@@ -125,9 +128,10 @@ def prune(folder: Path, now: datetime) -> Pruned:
         events = read_events_of(files)
         kept = without_expired(events, before)
         if len(kept) < len(events):
-            _replace(owner, files, kept)
+            replace_events(owner, files, kept)
         return Pruned(
             events=len(events) - len(kept),
+            recorded=0 if before is None else forget_older(folder, before),
             rejected=_prune_rejected(files, before),
             copies=_thaw(owner, now),
             kept=len(kept),
@@ -144,7 +148,8 @@ def replace_events(owner: Owner, files: DataFiles, events: pd.DataFrame) -> None
         HushRecError: the ledger cannot be read, or the folder not written; then the log is
             as it was.
     """
-    _replace(owner, files, events)
+    _freeze(owner, files)
+    files.write(EVENTS, events.to_parquet(index=False))
 
 
 def read_events_of(files: DataFiles) -> pd.DataFrame:
@@ -157,11 +162,6 @@ def read_events_of(files: DataFiles) -> pd.DataFrame:
     if data is None:
         return pd.DataFrame()
     return pd.read_parquet(io.BytesIO(data))
-
-
-def _replace(owner: Owner, files: DataFiles, events: pd.DataFrame) -> None:
-    _freeze(owner, files)
-    files.write(EVENTS, events.to_parquet(index=False))
 
 
 def _freeze(owner: Owner, files: DataFiles) -> None:

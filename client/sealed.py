@@ -15,6 +15,7 @@ Guarantee:
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -27,6 +28,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from common.errors import Code, DataError
+from common.files import write_atomic
+from common.folder_lock import folder_lock
 
 __all__ = ["KEY_BYTES", "Sealer", "make_key"]
 
@@ -127,19 +130,15 @@ def make_key(path: Path) -> None:
     """Write a new key, for its owner alone; on disk when this returns.
 
     Raises:
-        DataError: `data-not-found`, there is a file already, or none can be made there.
+        DataError: `data-not-found`, there is a file already, or none can be made there;
+            `disk-full`.
     """
     try:
-        opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(opened, "w", encoding="ascii") as file:
-            file.write(secrets.token_hex(KEY_BYTES) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        with folder_lock(path.parent) as names:  # two that make one key would each use their own
+            if path.exists():
+                raise FileExistsError(errno.EEXIST, "there is a file already")
+            write_atomic(path, f"{secrets.token_hex(KEY_BYTES)}\n".encode(), mode=0o600)
+            os.fsync(names)
     except OSError as error:
         raise DataError(
             Code.DATA_NOT_FOUND,

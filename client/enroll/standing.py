@@ -7,7 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from client.enroll.begin import CATALOGUE, EVENTS, INVITATION, REJECTED
+from client.data_files import EVENTS, REJECTED, DataFiles
+from client.enroll.begin import CATALOGUE, INVITATION
 from client.enroll.card import CARD, own_card
 from client.enroll.node_key import NODE_KEY
 from client.enroll.start_files import ROOTS
@@ -22,7 +23,7 @@ from common.errors import Code, ConfigError
 
 __all__ = ["client_items"]
 
-_PRIVATE: Final = (NODE_KEY, ROSTER_KEY, EVENTS, POLICY_TOML, CLIENT_TOML)
+_PRIVATE: Final = (NODE_KEY, ROSTER_KEY, POLICY_TOML, CLIENT_TOML)
 _PUBLIC: Final = (CARD, INVITATION, ROOTS, CATALOGUE)
 _LATER: Final = (KEY_NAME, REJECTED)
 """Private, and not in every folder: a ledger's key is made with the ledger."""
@@ -38,9 +39,11 @@ def client_items(folder: Path, now: datetime) -> Sequence[Item] | None:
     """
     if not (folder / CLIENT_TOML).is_file() or not (folder / INVITATION).exists():
         return None
-    later = [name for name in _LATER if (folder / name).exists()]
+    data = DataFiles(folder)
+    paths = [data.path(EVENTS), *(data.path(name) for name in _LATER if data.path(name).exists())]
+    private = [*_PRIVATE, *(path.name for path in paths)]
     return [
-        *file_items(folder, [*_PRIVATE, *later], _PUBLIC),
+        *file_items(folder, private, _PUBLIC),
         certificate_item(folder / ROOTS, now, _ROOTS_END),
         checked(folder / INVITATION, "the server", lambda: _invited(folder)),
         checked(folder / CARD, "this client; hand it out", lambda: _card(folder)),

@@ -1,0 +1,197 @@
+"""New events into a client's log: what is there already is dropped, what cannot be used is named.
+
+The order is: rows set aside, then the log, then what the service had recorded is deleted. An
+import that was interrupted is done again, and nothing counts twice.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from client.data_files import REJECTED, DataFiles
+from client.guard.alone import alone
+from client.keeping import (
+    IMPORTED,
+    oldest_kept,
+    prune,
+    read_events_of,
+    replace_events,
+    without_expired,
+)
+from client.owner import Owner
+from client.recorded_log import RECORDED, RecordedEvent, forget_taken, recorded_events
+from client.store import data_files
+from common.catalogue import Catalogue
+from common.errors import Code, DataError
+from common.interactions.readers import EventFile, read_events
+from common.interactions.table import event_table
+
+__all__ = ["Imported", "import_events"]
+
+_SAME: Final = ["user_id", "item_id", "datetime"]
+"""Events that agree in these are one event."""
+_FILE: Final = "file"
+"""Column of `rejected.csv`: where a row came from."""
+_FAULTS: Final = ["row", "field", "reason", "value", "raw", _FILE]
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What came of it; for the owner alone.
+
+    Attributes:
+        added: events that the log did not have.
+        repeated: events that it had already, or that came twice.
+        expired: events that are older than the owner keeps them, the log's own too.
+        set_aside: rows of the file that cannot be used, or events about items that the
+            catalogue lacks.
+        reasons: those by what is wrong, with how often.
+        recorded: events that the service had recorded.
+        events: in the log now.
+    """
+
+    added: int
+    repeated: int
+    expired: int
+    set_aside: int
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    recorded: int = 0
+    events: int = 0
+
+
+def import_events(
+    folder: Path, file: Path | None, now: datetime, *, recorded: bool = False
+) -> Imported:
+    """Merge new events into a client's log.
+
+    Jobs that have begun go on with the log as it was.
+
+    Args:
+        folder: the client's.
+        file: of events, in any format that is read; None for none.
+        now: with a zone: later events are set aside.
+        recorded: take what the service recorded as well, and delete it there.
+
+    Raises:
+        DataError: the file cannot be read, has no usable row, or no times; or the disk
+            refuses. Then the log is as it was.
+        HushRecError: the folder cannot be used.
+    """
+    owner = Owner.of(folder)
+    catalogue = Catalogue.load((folder / owner.settings.catalogue).resolve())
+    found = None if file is None else _read(file, catalogue, now)
+    with alone(owner.ledger_path):
+        files = data_files(folder)
+        taken = recorded_events(folder) if recorded else []
+        mine, unknown = _sorted_out(taken, catalogue)
+        aside = pd.concat([_faults_of(found), _faults_about(unknown)], ignore_index=True)
+        _set_aside(files, aside, now)
+        new = pd.concat([*([] if found is None else [found.events]), mine], ignore_index=True)
+        merged = _merged(
+            read_events_of(files), new, oldest_kept(owner.settings.retention_days, now)
+        )
+        if merged.changed:
+            replace_events(owner, files, merged.events)
+        if taken:
+            forget_taken(folder, taken[-1].seq)
+    prune(folder, now)
+    return Imported(
+        added=merged.added,
+        repeated=len(new) - merged.added - merged.too_old,
+        expired=merged.expired,
+        set_aside=len(unknown) + (0 if found is None else found.rejected.n_rows),
+        reasons={str(k): int(v) for k, v in aside["reason"].value_counts().items()},
+        recorded=len(taken),
+        events=len(merged.events),
+    )
+
+
+class _Merged(NamedTuple):
+    """The log with new events, and what became of them."""
+
+    events: pd.DataFrame
+    added: int
+    too_old: int
+    expired: int
+    changed: bool
+
+
+def _read(file: Path, catalogue: Catalogue, now: datetime) -> EventFile:
+    found = read_events(file, catalogue=catalogue, now=now)
+    if found.clock == "order":
+        raise DataError(
+            Code.DATA_FORMAT,
+            "the events have no times, so nobody can tell the new ones from those that are here.",
+            where=str(file),
+            remedy="Export them with the time of each event.",
+        )
+    return found
+
+
+def _merged(log: pd.DataFrame, new: pd.DataFrame, before: datetime | None) -> _Merged:
+    """The log first, then what is new, in its order; without what is too old."""
+    fresh = without_expired(new, before)
+    whole = pd.concat([log, fresh], ignore_index=True) if len(log) else fresh
+    repeated = whole.duplicated(_SAME)
+    repeated.iloc[: len(log)] = False  # what was taken once stays as it is
+    merged = whole[~repeated].reset_index(drop=True)
+    added = len(merged) - len(log)
+    kept = without_expired(merged, before)
+    too_old = len(new) - len(fresh)
+    expired = too_old + len(merged) - len(kept)
+    return _Merged(kept, added, too_old, expired, len(kept) != len(log) or added > 0)
+
+
+def _sorted_out(
+    taken: list[RecordedEvent], catalogue: Catalogue
+) -> tuple[pd.DataFrame, list[RecordedEvent]]:
+    """Recorded events as a table, and those about items that are in the catalogue no more."""
+    known = catalogue.positions([event.item_id for event in taken]) >= 0
+    mine = [event for event, fits in zip(taken, known, strict=True) if fits]
+    table = event_table(
+        [event.user_id for event in mine],
+        [event.item_id for event in mine],
+        [1.0] * len(mine),
+        np.array([event.microseconds for event in mine], dtype=np.int64),
+    )
+    return table, [event for event, fits in zip(taken, known, strict=True) if not fits]
+
+
+def _faults_of(found: EventFile | None) -> pd.DataFrame:
+    if found is None:
+        return pd.DataFrame(columns=_FAULTS)
+    return found.rejected.faults.assign(**{_FILE: found.path.name})
+
+
+def _faults_about(events: list[RecordedEvent]) -> pd.DataFrame:
+    rows = [
+        (event.seq, "item_id", "unknown-item", event.item_id, json.dumps(event[1:]), RECORDED)
+        for event in events
+    ]
+    return pd.DataFrame(rows, columns=_FAULTS)
+
+
+def _set_aside(files: DataFiles, faults: pd.DataFrame, now: datetime) -> None:
+    """Append to `rejected.csv`; what an interrupted import left there does not come twice."""
+    if not len(faults):
+        return
+    day = now.astimezone(UTC).date().isoformat()
+    faults = faults.assign(**{IMPORTED: day}).astype("str")
+    data = files.read(REJECTED)
+    if data is not None:
+        old = pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False)
+        if IMPORTED not in old:
+            written = datetime.fromtimestamp(files.path(REJECTED).stat().st_mtime, UTC)
+            old[IMPORTED] = written.date().isoformat()
+        faults = pd.concat([old, faults], ignore_index=True).fillna("")
+    text = faults.drop_duplicates().to_csv(index=False, lineterminator="\n")
+    files.write(REJECTED, text.encode())

@@ -1,0 +1,335 @@
+"""New events come into the log once, what cannot be used is named, and no job notices."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from client.data_files import EVENTS, REJECTED
+from client.guard import Guard
+from client.guard.admission import close_job
+from client.importing import import_events
+from client.keeping import FROZEN_DAYS, prune
+from client.recorded_log import RECORDED, recorded_events
+from client.service.recorded import Event, Recorded
+from client.store import CLIENT_TOML, FROZEN, ClientStore, data_files
+from client.training import prepared_step
+from common.errors import Code, ConfigError, DataError, PrivacyError
+from tests.client.enroll.shops import (
+    enrol_client,
+    enrol_server,
+    hushrec,
+    refusal,
+    said,
+    write_data,
+)
+from tests.conftest import shop_of
+
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def _enrolled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    base = tmp_path_factory.mktemp("enrolled")
+    write_data(base)
+    enrol_client(base / "north", "north", enrol_server(base / "server"))
+    return base / "north"
+
+
+@pytest.fixture
+def north(_enrolled: Path, tmp_path: Path) -> Path:
+    """A client with 90 events of January 2026, and two rows that were set aside."""
+    return Path(shutil.copytree(_enrolled, tmp_path / "north"))
+
+
+def csv(folder: Path, *rows: str, header: str = "user_id,item_id,datetime") -> Path:
+    path = folder.parent / "new.csv"
+    path.write_text("\n".join([header, *rows, ""]))
+    return path
+
+
+def log(folder: Path) -> pd.DataFrame:
+    data = data_files(folder).read(EVENTS)
+    assert data is not None
+    return pd.read_parquet(io.BytesIO(data))
+
+
+def rejected(folder: Path) -> pd.DataFrame:
+    data = data_files(folder).read(REJECTED)
+    assert data is not None
+    return pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False)
+
+
+def keep(folder: Path, days: int) -> None:
+    path = folder / CLIENT_TOML
+    path.write_text(f"retention_days = {days}\n{path.read_text()}")
+
+
+def record(folder: Path, *events: tuple[str, str, datetime]) -> Recorded:
+    """What the service writes; it is still open."""
+    service = Recorded.open(folder)
+    made = [
+        Event(f"e{number}", user, item, int(time.timestamp() * 1_000_000))
+        for number, (user, item, time) in enumerate(events)
+    ]
+    service.write(made, 0)
+    return service
+
+
+def test_new_events_come_in_and_old_ones_once(north: Path) -> None:
+    before = log(north)
+    path = csv(north, "u1,a,2026-01-01", "new,b,2026-02-01", "new,b,2026-02-01", "new,c,2026-02-02")
+    done = import_events(north, path, NOW)
+    assert (done.added, done.repeated, done.expired, done.events) == (2, 1, 0, 92)
+    assert (done.set_aside, done.reasons) == (1, {"duplicate": 1})
+    after = log(north)
+    pd.testing.assert_frame_equal(after.iloc[:90], before)
+    assert list(after["item_id"][90:]) == ["b", "c"]
+    assert "new" in ClientStore.open(north).user_ids
+
+
+def test_the_same_file_again_changes_nothing(north: Path) -> None:
+    path = csv(north, "new,b,2026-02-01")
+    import_events(north, path, NOW)
+    before = (north / EVENTS).stat().st_ino
+    done = import_events(north, path, NOW)
+    assert (done.added, done.repeated) == (0, 1)
+    assert (north / EVENTS).stat().st_ino == before
+
+
+def test_rows_that_cannot_be_used_are_appended_with_their_file_and_day(north: Path) -> None:
+    path = csv(north, "new,nobody-sells-this,2026-02-01", "new,b,yesterday", "new,b,2026-02-01")
+    for _ in range(2):  # an import that is done again names nothing twice
+        done = import_events(north, path, NOW)
+    assert done.set_aside == 2
+    rows = rejected(north)
+    assert list(rows["reason"])[:2] == ["unknown-item", "missing"]
+    assert sorted(rows["reason"][2:]) == ["no-time", "unknown-item"]
+    assert list(rows["file"]) == ["", "", "new.csv", "new.csv"]
+    assert list(rows["imported"])[2:] == ["2026-06-01"] * 2
+    assert all(rows["imported"])
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "code"),
+    [
+        ("user_id,item_id", "new,b", Code.DATA_FORMAT),
+        ("user_id,item_id,datetime", "new,nobody-sells-this,2026-01-01", Code.DATA_EMPTY),
+        ("user_id,price", "new,1", Code.DATA_FORMAT),
+    ],
+)
+def test_a_file_that_cannot_be_used_leaves_the_log(
+    north: Path, header: str, row: str, code: Code
+) -> None:
+    before = (north / EVENTS).read_bytes()
+    with pytest.raises(DataError) as caught:
+        import_events(north, csv(north, row, header=header), NOW)
+    assert caught.value.code is code
+    assert (north / EVENTS).read_bytes() == before
+
+
+def test_what_the_service_recorded_is_taken_and_deleted_there(north: Path) -> None:
+    day = datetime(2026, 3, 1, tzinfo=UTC)
+    events = [("r1", "a", day), ("r1", "a", day), ("r2", "gone-since", day), ("u1", "a", day)]
+    with record(north, *events) as service:
+        done = import_events(north, None, NOW, recorded=True)
+        assert (done.recorded, done.added, done.repeated, done.set_aside) == (4, 2, 1, 1)
+        assert recorded_events(north) == []
+        assert service.items_of("r1") == []
+        service.write([Event("later", "r1", "b", 1)], 0)
+        assert [one.item_id for one in recorded_events(north)] == ["b"]
+    assert rejected(north)["file"].to_list()[-1] == RECORDED
+    assert list(log(north)["user_id"][90:]) == ["r1", "u1"]
+
+
+def test_a_client_without_a_service_has_nothing_recorded(north: Path) -> None:
+    assert import_events(north, None, NOW, recorded=True).recorded == 0
+    assert not (north / RECORDED).exists()
+
+
+def test_deleted_events_are_nowhere_in_the_file(north: Path) -> None:
+    keep(north, 10)
+    old, new = NOW - timedelta(days=30), NOW - timedelta(days=1)
+    users = [(f"somebody-{n}", "a", old if n % 2 else new) for n in range(50)]
+    record(north, *users).close()
+    import_events(north, csv(north, "new,b,2026-05-31"), NOW)
+    left = b"".join(path.read_bytes() for path in north.glob(f"{RECORDED}*"))
+    assert b"somebody-48" in left
+    assert b"somebody-49" not in left
+    assert len(recorded_events(north)) == 25
+
+
+def test_old_events_are_deleted_and_no_new_ones_are_too_old(north: Path) -> None:
+    keep(north, 149)  # from 2026-01-03 on
+    path = csv(north, "new,b,2026-01-02", "new,b,2026-01-03", "new,b,2026-05-01")
+    done = import_events(north, path, NOW)
+    assert (done.added, done.repeated, done.events) == (2, 0, 32)
+    assert done.expired == 61
+    assert log(north)["datetime"].min() == pd.Timestamp("2026-01-03", tz="UTC")
+
+
+def test_prune_alone(north: Path) -> None:
+    keep(north, 149)
+    done = prune(north, NOW)
+    assert (done.events, done.kept, done.copies) == (60, 30, 0)
+    assert done.before == datetime(2026, 1, 3, tzinfo=UTC)
+    assert prune(north, NOW).events == 0
+    assert prune(north, NOW + timedelta(days=400)).kept == 0
+
+
+def test_rows_set_aside_go_by_the_day_of_their_import(north: Path) -> None:
+    """Those of the enrolment by the day of the file."""
+    keep(north, 30)
+    today = datetime.now(UTC)
+    import_events(north, csv(north, "new,nobody-sells-this,2026-05-30", "new,a,2026-05-30"), today)
+    assert prune(north, today + timedelta(days=29)).rejected == 0
+    assert len(rejected(north)) == 3
+    assert prune(north, today + timedelta(days=40)).rejected == 3
+    assert not (north / REJECTED).exists()
+
+
+def test_without_retention_everything_is_kept(north: Path) -> None:
+    done = prune(north, datetime(2100, 1, 1, tzinfo=UTC))
+    assert (done.events, done.rejected, done.before) == (0, 0, None)
+    assert len(log(north)) == 90
+
+
+def test_events_without_times_cannot_be_too_old(north: Path) -> None:
+    table = log(north)
+    table["datetime"] = pd.to_datetime(range(len(table)), unit="s", utc=True).astype(
+        "datetime64[us, UTC]"
+    )
+    table.to_parquet(north / EVENTS, index=False)
+    keep(north, 30)
+    with pytest.raises(ConfigError) as caught:
+        prune(north, NOW)
+    assert "retention_days" in caught.value.where
+    assert len(log(north)) == 90
+
+
+def new_events(shop: Any) -> Path:
+    """Events of a new user about items of the catalogue, later than all others."""
+    last = pd.read_parquet(shop.folder / EVENTS)["datetime"].max()
+    items = shop.store.catalogue.item_ids[:5]
+    rows = [f"somebody-new,{item},{(last + pd.Timedelta(hours=1)).isoformat()}" for item in items]
+    return csv(shop.folder, *rows)
+
+
+def later(shop: Any) -> datetime:
+    last: datetime = pd.read_parquet(shop.folder / EVENTS)["datetime"].max().to_pydatetime()
+    return last + timedelta(days=1)
+
+
+def copies(shop: Any) -> list[Path]:
+    return sorted((shop.folder / FROZEN).glob("*"))
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_a_job_under_way_goes_on_with_the_log_that_it_began_with(
+    shop: Any, tmp_path: Path, sealed: bool
+) -> None:
+    """The second step's bytes are those of a client whose log nobody touched."""
+    untouched = shop_of(Path(shutil.copytree(shop.folder.parents[1], tmp_path / "untouched")))
+    for one in (shop, untouched):
+        assert one.ask(one.task(0)).code == "ok"
+    if sealed:
+        said("client", "seal", shop.folder, "--key-file", tmp_path / "key")
+    before = shop.store.snapshot
+    path = new_events(untouched)
+    done = import_events(shop.folder, path, later(untouched))
+    assert done.added == 5
+    assert shop.store.snapshot != before
+    assert [one.name for one in (shop.folder / FROZEN).iterdir()] == [
+        row.body["snapshot"] for row in shop.rows("admit")
+    ]
+    ours, theirs = shop.ask(shop.task(1)), untouched.ask(untouched.task(1))
+    assert ours.code == theirs.code == "ok"
+    assert {name: array.tobytes() for name, array in ours.arrays.items()} == {
+        name: array.tobytes() for name, array in theirs.arrays.items()
+    }
+
+
+def test_a_new_job_has_the_new_log_and_the_copy_goes_with_the_old_one(shop: Any) -> None:
+    shop.allow_much()
+    assert shop.ask(shop.task(0)).code == "ok"
+    import_events(shop.folder, new_events(shop), later(shop))
+    other = shop.variant(job_id="b" * 32)
+    assert other.ask(other.task(0)).code == "ok"
+    one, two = (row.body["snapshot"] for row in shop.rows("admit"))
+    assert one != two
+    assert [copy.name for copy in copies(shop)] == [one]
+    with shop.ledger() as ledger:
+        close_job(ledger, shop.job.job_id)
+    assert prune(shop.folder, datetime.now(UTC)).copies == 1
+    assert copies(shop) == []
+    assert shop.ask(shop.task(1)).code == Code.JOB_CLOSED
+
+
+def test_a_copy_is_kept_for_a_week_at_most(shop: Any) -> None:
+    shop.ask(shop.task(0))
+    import_events(shop.folder, new_events(shop), later(shop))
+    today = datetime.now(UTC)
+    assert prune(shop.folder, today + timedelta(days=FROZEN_DAYS - 1)).copies == 0
+    assert prune(shop.folder, today + timedelta(days=FROZEN_DAYS, minutes=1)).copies == 1
+    assert shop.ask(shop.task(1)).code == Code.CLIENT_UNREADY
+
+
+def test_a_copy_that_was_changed_is_not_used(shop: Any) -> None:
+    shop.ask(shop.task(0))
+    import_events(shop.folder, new_events(shop), later(shop))
+    (copy,) = copies(shop)
+    pd.read_parquet(copy / EVENTS).iloc[1:].to_parquet(copy / EVENTS, index=False)
+    assert shop.ask(shop.task(1)).code == Code.CLIENT_UNREADY
+    (copy / EVENTS).write_bytes(b"PAR1")
+    assert shop.ask(shop.task(1)).code == Code.CLIENT_UNREADY
+
+
+def test_a_job_does_not_begin_with_a_log_that_was_just_replaced(shop: Any) -> None:
+    """Nobody keeps a copy for it: it was not in the ledger yet."""
+    task = shop.task(0).signed(shop.key)
+    with Guard.open(shop.store) as guard:
+        import_events(shop.folder, new_events(shop), later(shop))
+        with pytest.raises(PrivacyError) as caught:
+            guard.answer(task, lambda schedule: prepared_step(task, schedule, shop.store))
+    assert caught.value.code is Code.SNAPSHOT_CHANGED
+    assert "admit" not in shop.kinds()
+    assert shop.ask(shop.task(0)).code == "ok"
+
+
+def test_without_a_job_nothing_is_copied(shop: Any) -> None:
+    import_events(shop.folder, new_events(shop), later(shop))
+    assert copies(shop) == []
+
+
+def test_a_node_deletes_what_is_too_old_before_a_new_job_sees_it(shop: Any) -> None:
+    oldest = pd.read_parquet(shop.folder / EVENTS)["datetime"].min().to_pydatetime()
+    days = (datetime.now(UTC) - oldest).days - 5
+    keep(shop.folder, days)
+    before = len(log(shop.folder))
+    assert shop.ask(shop.task(0)).code == "ok"
+    after = log(shop.folder)
+    assert 0 < len(after) < before
+    assert after["datetime"].min() >= datetime.now(UTC) - timedelta(days=days + 1)
+    with shop.ledger() as ledger:
+        assert shop.rows("admit")[0].body["snapshot"] == ledger.keyed_hash(shop.store.snapshot)
+
+
+def test_the_commands(north: Path) -> None:
+    keep(north, 36_500)
+    path = csv(north, "new,b,2026-02-01", "new,nobody-sells-this,2026-02-01")
+    done = said("client", "import", north, path)
+    assert (done["added"], done["set_aside"], done["events"]) == (1, 1, 91)
+    shown = hushrec("client", "import", north, path, "--recorded").output
+    assert "0 events are new, 1 were there already." in shown
+    assert f"unknown-item 1. They are in {north.resolve() / REJECTED}." in shown
+    assert said("client", "prune", north)["kept"] == 91
+    assert "Deleted what is older than" in hushrec("client", "prune", north).output
+    assert hushrec("client", "import", north).exit_code == 2
+    assert refusal("client", "import", north.parent, path) == Code.CONFIG_NOT_FOUND
+    assert refusal("client", "import", north, north / "nothing.csv") == Code.DATA_NOT_FOUND
