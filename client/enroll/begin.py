@@ -17,7 +17,7 @@ from typing import Final
 from client.enroll.card import write_card
 from client.enroll.node_key import make_node_key
 from client.enroll.policy_text import first_policy
-from client.enroll.start_files import ROOTS, node_service
+from client.enroll.start_files import ROOTS, client_service
 from client.roster_key import make_roster_key
 from client.store import CLIENT_TOML, POLICY_TOML, ClientSettings
 from common.catalogue import Catalogue
@@ -106,7 +106,7 @@ def enrol(
     _check_delta(wish)
     items = _catalogue(catalogue, invitation)
     rows = read_events(data, catalogue=items)
-    service = node_service(wish.name, invitation.superlink)
+    service = client_service(wish.name)
     with new_folder(folder) as part:
         make_node_key(part)
         roster_key = make_roster_key(part).public

@@ -23,8 +23,12 @@ def run(
         str | None, typer.Option(help="HOST:PORT of the server; absent: the invitation's.")
     ] = None,
     listen: Annotated[
-        str, typer.Option(help="IP:PORT where the shop's own programs ask.")
+        str, typer.Option(help="IP:PORT, or unix:PATH, of the service.")
     ] = "127.0.0.1:50051",
+    certificate: Annotated[
+        Path | None, typer.Option(help="PEM file of the service's own certificate.")
+    ] = None,
+    key: Annotated[Path | None, typer.Option(help="PEM file with its private key.")] = None,
     monitor: Annotated[
         str, typer.Option(help="IP:PORT of /health and /metrics.")
     ] = "127.0.0.1:9464",
@@ -54,12 +58,18 @@ def run(
         start = Start(
             owner,
             node_command(folder, where, poll_seconds),
-            service_command(folder, Address.read(listen)),
+            service_command(folder, listen, *_pair(certificate, key)),
             Address.read(monitor),
         )
         run_client(start)
 
     finish(work)
+
+
+def _pair(certificate: Path | None, key: Path | None) -> tuple[str, ...]:
+    named = {"--certificate": certificate, "--key": key}
+    given = {name: path for name, path in named.items() if path is not None}
+    return tuple(word for name, path in given.items() for word in (name, str(path.resolve())))
 
 
 def _asked() -> Style | None:

@@ -31,9 +31,9 @@ class Keeper:
     """Keeps one child alive.
 
     Guarantee:
-        What the child writes is handed on where it is a line of a log that cannot quote data,
-        and dropped where it is anything else. The child has ended when `keep` has, and however
-        this process ends.
+        What the child writes to stderr is handed on where it is a line of a log that cannot
+        quote data, and dropped where it is anything else. The child has ended when `keep` has,
+        and however this process ends.
 
     Attributes:
         name: of the part.
@@ -74,8 +74,8 @@ class Keeper:
         process = await asyncio.create_subprocess_exec(
             *leashed(self.command),
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
             env={**self.environment, logs.VARIABLE: logs.Style.JSON},
             start_new_session=True,  # Ctrl-C is this process's business
             limit=_LONGEST_LINE,
@@ -83,7 +83,7 @@ class Keeper:
         self.state.being, self.state.code = "running", None
         _LOG.info("a part has started", extra=fields(part=Public(self.name), pid=process.pid))
         ended = asyncio.ensure_future(process.wait())
-        reader = asyncio.ensure_future(self._hand_on(process.stdout))
+        reader = asyncio.ensure_future(self._hand_on(process.stderr))
         stop = asyncio.ensure_future(told.wait())
         try:
             await asyncio.wait((ended, stop), return_when=asyncio.FIRST_COMPLETED)

@@ -60,10 +60,15 @@ def node_command(folder: Path, superlink: str, poll_seconds: float) -> tuple[str
     )
 
 
-def service_command(folder: Path, listen: Address) -> tuple[str, ...]:
-    """The service."""
-    module = (sys.executable, "-I", "-m", "client.service")
-    return (*module, str(folder), "--listen", str(listen))
+def service_command(folder: Path, listen: str, *more: str) -> tuple[str, ...]:
+    """The service.
+
+    Args:
+        folder: the client's.
+        listen: as its own `--listen`.
+        more: further options of it.
+    """
+    return (sys.executable, "-I", "-m", "client.service", str(folder), "--listen", listen, *more)
 
 
 def run_client(start: Start) -> None:

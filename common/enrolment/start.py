@@ -29,6 +29,8 @@ ExecStart={command}
 {environment}User={user}
 Restart=always
 RestartSec={seconds}
+KillMode=mixed
+TimeoutStopSec=60
 UMask=0077
 NoNewPrivileges=yes
 CapabilityBoundingSet=
@@ -62,6 +64,7 @@ services:
     cap_drop: ["ALL"]
     security_opt: ["no-new-privileges:true"]
     restart: unless-stopped
+    stop_grace_period: 60s
 """
 
 

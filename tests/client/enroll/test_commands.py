@@ -19,6 +19,8 @@ from client.enroll.node_key import NODE_KEY, node_line
 from client.launcher.__main__ import launch
 from client.ledger_key import KEY_NAME
 from client.roster_key import ROSTER_KEY, load_roster_key
+from client.running.command import run
+from client.running.supervisor import node_command
 from client.store import POLICY_TOML, ClientStore, read_policy
 from common.catalogue import Catalogue
 from common.enrolment.cards import Card, Invitation
@@ -197,14 +199,20 @@ def test_a_data_set_keeps_its_identity(tmp_path: Path, server: dict[str, Any]) -
     assert ClientStore.open(tmp_path / "n2").settings.dataset_id == first["dataset_id"]
 
 
-def test_the_unit_starts_the_launcher_with_what_it_takes(north: Path) -> None:
+def test_the_unit_starts_what_finds_the_rest_in_the_folder(north: Path) -> None:
     (unit,) = (north / "start").glob("*.service")
     words = unit_words(values(unit.read_text(), "ExecStart")[0])
-    assert words[1:4] == ["-I", "-m", "client.launcher"]
+    assert words[1:4] == ["-I", "-m", "client.running"]
+    app = typer.Typer()
+    app.command()(run)
+    found = typer.main.get_command(app).make_context("running", words[4:]).params
+    assert found["client_dir"] == str(north.resolve())
+    assert found["superlink"] is None
+    assert Invitation.load_file(north / "invitation.json").superlink == "127.0.0.1:9000"
+    node = node_command(north.resolve(), "127.0.0.1:9000", 3.0)
     app = typer.Typer()
     app.command()(launch)
-    found = typer.main.get_command(app).make_context("launcher", words[4:]).params
-    assert found["client_dir"] == str(north.resolve())
+    found = typer.main.get_command(app).make_context("launcher", list(node[4:])).params
     assert found["superlink"] == "127.0.0.1:9000"
     assert found["root_certificates"] == str(north.resolve() / "ca.pem")
     assert found["key"] == str(north.resolve() / NODE_KEY)

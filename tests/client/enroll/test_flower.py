@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import typer
 from click.testing import CliRunner
@@ -16,7 +19,7 @@ from flwr.cli.app import app
 from server.enroll.home import CA
 from server.gateway.folder import ServerFolder
 from tests.client.enroll.shops import enrol_client, enrol_server, hushrec, said, write_data
-from tests.client.launcher.deployment import until
+from tests.client.launcher.deployment import free_port, until
 from tests.common.enrolment.units import unit_words, values
 from tests.server.gateway.operated import INSIDE, Operated
 
@@ -37,10 +40,30 @@ class Enrolled(Operated):
     def server(self) -> ServerFolder:
         return ServerFolder.opened(self.home)
 
+    monitors: dict[str, int] = field(default_factory=dict)
+
     def start(self, name: str, folder: Path, *more: str) -> None:
         """As systemd would."""
         (unit,) = (folder / "start").glob("*.service")
         self.spawn(name, [*unit_words(values(unit.read_text(), "ExecStart")[0]), *more])
+
+    def start_shop(self, name: str, folder: Path) -> None:
+        """The same, on a machine that has more than one shop."""
+        self.monitors[name] = free_port()
+        places = ("--listen", f"127.0.0.1:{free_port()}")
+        places += ("--monitor", f"127.0.0.1:{self.monitors[name]}")
+        self.start(name, folder, *places, "--poll-seconds", "0.1")
+
+    def health(self, name: str) -> dict[str, Any]:
+        """What a shop's monitor says, empty before it says anything."""
+        if not self.alive(name):
+            raise RuntimeError(self.log(name))
+        with suppress(httpx.TransportError):
+            found: dict[str, Any] = httpx.get(
+                f"http://127.0.0.1:{self.monitors[name]}/health"
+            ).json()
+            return found
+        return {}
 
 
 def flwr(command: str) -> None:
@@ -73,6 +96,24 @@ def begun(deployment: Enrolled) -> dict[str, Any]:
     return server
 
 
+def has(deployment: Enrolled, shop: str, **states: str) -> bool:
+    """Whether a shop's parts are in these states."""
+    found = deployment.health(shop)
+    return all(found.get(part, {}).get("state") == state for part, state in states.items())
+
+
+def goes_on_without_the_server(deployment: Enrolled) -> None:
+    """The shop is served while the server is away, and the node comes back with it."""
+    deployment.end("server")
+    until(lambda: has(deployment, "north", node="away", service="ready"), "the node to miss it")
+    found = deployment.health("north")
+    assert found["node"] == {"state": "away", "code": "server-unreachable", "restarts": 0}
+    assert found["status"] == "ok"
+    deployment.start("server", deployment.home, "--inside", deployment.inside)
+    until(lambda: has(deployment, "north", node="ready"), "the node to be back")
+    deployment.online("north")
+
+
 def test_an_enrolled_client_is_let_in_once_it_is_added(
     tmp_path: Path, deployment: Enrolled, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -82,10 +123,17 @@ def test_an_enrolled_client_is_let_in_once_it_is_added(
     told = ("--fingerprint", shops["north"]["fingerprint"])
     flwr(said("enroll", "add", deployment.home, shops["north"]["card"], *told)["register"])
     for name in shops:
-        deployment.start(name, tmp_path / name, "--poll-seconds", "0.1")
+        deployment.start_shop(name, tmp_path / name)
     node = deployment.online("north")
-    assert deployment.ended("stranger") != 0
+    for name in shops:
+        until(lambda name=name: has(deployment, name, service="ready"), f"{name} to serve")
+    until(lambda: has(deployment, "stranger", node="waiting"), "the stranger to be refused")
+    assert deployment.health("stranger")["node"]["code"] == "node-refused"
+    assert deployment.health("stranger")["status"] == "failing"
     assert not deployment.is_online("stranger")
+    until(lambda: has(deployment, "north", node="ready"), "the node to say so")
+    assert deployment.health("north")["status"] == "ok", deployment.log("north")
+    goes_on_without_the_server(deployment)
     assert said("enroll", "status", deployment.home)["broken"] is False
     assert said("enroll", "status", tmp_path / "north")["broken"] is False
     lines = hushrec("enroll", "revoke", deployment.home, "north").stdout.splitlines()
@@ -95,3 +143,6 @@ def test_an_enrolled_client_is_let_in_once_it_is_added(
     assert str(node) in capfd.readouterr().out
     flwr(unregister.replace("NODE_ID", str(node)))
     assert not deployment.is_online("north")
+    assert deployment.end("north") == 0
+    lines = [json.loads(line) for line in deployment.log("north").splitlines()]
+    assert {"run", "node", "service"} <= {line["role"] for line in lines}
