@@ -28,7 +28,7 @@ from common.terminal import Format, FormatOption, finish, print_json
 from server.enroll.begin import begin
 from server.enroll.home import NODES
 from server.enroll.members import add
-from simulations.deployment.layout import Layout, Places, free_ports, loopback
+from simulations.deployment.layout import Layout, Places, ShopAddresses, free_ports, loopback
 from simulations.deployment.market import generate, shop_names
 from simulations.deployment.topology import SERVER, Federation
 from simulations.prepare import declared_population
@@ -82,7 +82,7 @@ def lay_out(folder: Path, demo: Demo) -> Layout:
     made = generate(
         places.data, shops=demo.shops, users=demo.users, items=demo.items, seed=demo.seed
     )
-    hosts = (*demo.hosts, "127.0.0.1", *(_host(address) for address in layout.shops.values()))
+    hosts = (*demo.hosts, "127.0.0.1", *(shop.host for shop in layout.shops.values()))
     port = int(layout.listen.rpartition(":")[2])
     invitation = begin(places.server, hosts, port, catalogue=made.catalogue)
     cards = [
@@ -98,14 +98,15 @@ def lay_out(folder: Path, demo: Demo) -> Layout:
 def _layout(demo: Demo) -> Layout:
     ports = free_ports(["127.0.0.1", "127.0.0.1"])
     port, inside = demo.port or ports[0], demo.inside_port or ports[1]
-    names = shop_names(demo.shops)
-    addresses = [loopback(number) for number in range(demo.shops)]
-    relays = free_ports(addresses)
-    return Layout(
-        listen=f"127.0.0.1:{port}",
-        inside=f"127.0.0.1:{inside}",
-        shops={n: f"{a}:{p}" for n, a, p in zip(names, addresses, relays, strict=True)},
-    )
+    shops = {
+        name: _addresses(loopback(number)) for number, name in enumerate(shop_names(demo.shops))
+    }
+    return Layout(listen=f"127.0.0.1:{port}", inside=f"127.0.0.1:{inside}", shops=shops)
+
+
+def _addresses(host: str) -> ShopAddresses:
+    relay, service, monitor = (f"{host}:{port}" for port in free_ports([host] * 3))
+    return ShopAddresses(relay=relay, service=service, monitor=monitor)
 
 
 def _enrolled(
@@ -146,10 +147,6 @@ def _let_in(folder: Path, cards: Sequence[Card]) -> None:
             key = federation.places.server / NODES / f"{card.name}.pub"
             federation.control.register(card.name, key)
         federation.processes.stop(SERVER)
-
-
-def _host(address: str) -> str:
-    return address.rpartition(":")[0]
 
 
 def main(

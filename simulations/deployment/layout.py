@@ -13,11 +13,27 @@ from pydantic import Field
 from common.config import Settings, read_json
 from common.files import write_atomic
 
-__all__ = ["Layout", "Places", "free_ports", "loopback"]
+__all__ = ["Layout", "Places", "ShopAddresses", "free_ports", "loopback"]
 
 _FILE: Final = "federation.json"
 _FIRST_SHOP: Final = 11
 _HOSTS: Final = 240
+
+
+class ShopAddresses(Settings):
+    """Where a shop is, each IP:PORT."""
+
+    relay: str
+    """The relay that it takes for the server; from this IP it reaches the server."""
+    service: str
+    """Its service for the shop's own programs."""
+    monitor: str
+    """Its `/health` and `/metrics`."""
+
+    @property
+    def host(self) -> str:
+        """The shop's own address."""
+        return self.relay.rpartition(":")[0]
 
 
 class Layout(Settings):
@@ -27,8 +43,8 @@ class Layout(Settings):
     """Where the gateway listens, IP:PORT."""
     inside: str = "127.0.0.1:8000"
     """Where Control and Runtime are, IP:PORT."""
-    shops: dict[str, str] = Field(default_factory=dict)
-    """Where each shop's relay listens, IP:PORT, by the shop's name."""
+    shops: dict[str, ShopAddresses] = Field(default_factory=dict)
+    """By the shop's name."""
 
     @classmethod
     def load_folder(cls, folder: Path) -> Self:

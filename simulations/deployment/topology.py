@@ -14,8 +14,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from client.enroll.node_key import NODE_KEY
-from client.enroll.start_files import ROOTS
 from server.keys import HOME_VARIABLE
 from simulations.deployment.control import Control
 from simulations.deployment.layout import Layout, Places
@@ -115,7 +113,8 @@ class Federation:
     def start_shop(self, name: str) -> None:
         """Start a shop, behind its relay."""
         if self._elsewhere is None and name not in self.relays.by_name:
-            self.relays.add(name, *_address(self.layout.shops[name]), _address(self.layout.listen))
+            relay = self.layout.shops[name].relay
+            self.relays.add(name, *_address(relay), _address(self.layout.listen))
         self.processes.start(self.shop_unit(name))
 
     def wait_server(self, seconds: float = _PATIENCE_SECONDS) -> None:
@@ -150,12 +149,12 @@ class Federation:
 
     def shop_unit(self, name: str) -> Unit:
         """How a shop is started."""
-        home = self.places.shop(name)
-        superlink = self.layout.shops[name] if self._elsewhere is None else self.layout.listen
+        home, shop = self.places.shop(name), self.layout.shops[name]
+        superlink = shop.relay if self._elsewhere is None else self.layout.listen
         command = (
             *(() if self._elsewhere is None else self._elsewhere(name)),
-            *(sys.executable, "-I", "-m", "client.launcher", str(home), "--superlink", superlink),
-            *("--root-certificates", str(home / ROOTS), "--key", str(home / NODE_KEY)),
+            *(sys.executable, "-I", "-m", "client.running", str(home), "--superlink", superlink),
+            *("--listen", shop.service, "--monitor", shop.monitor),
             *("--poll-seconds", str(self.pace.poll_seconds)),
         )
         return self._unit(name, command)

@@ -28,7 +28,7 @@ def federation(laid_out: Path) -> Iterator[Federation]:
 def accesses(federation: Federation, name: str) -> list[dict[str, object]]:
     """Requests that came from a shop's address."""
     lines = (federation.places.server / "access.jsonl").read_text().splitlines()
-    address = federation.layout.shops[name].rpartition(":")[0]
+    address = federation.layout.shops[name].host
     return [one for one in map(json.loads, lines) if one["remote"] == address]
 
 
