@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Final, Self, TypeAlias
 
 from pydantic import Field, StringConstraints
 
-from common.artifacts import VersionId
 from common.config import Settings, read_json
 from common.errors import ArtifactError, Code, ConfigError
 from common.files import write_atomic
+from common.manifest import VersionId
 from common.privacy.signing import Hex32, PublicKey
 
 if TYPE_CHECKING:  # a service reads models and no messages

@@ -5,23 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, StringConstraints
 from safetensors import SafetensorError
 from safetensors.numpy import load as _load
 from safetensors.numpy import save as _save
 
 from common.arrays import State
-from common.config import Settings, read_json
+from common.config import read_json
 from common.errors import ArtifactError, Code, ConfigError
 from common.files import write_atomic
+from common.manifest import Manifest
 
 __all__ = [
     "Manifest",
-    "VersionId",
     "arrays_from_bytes",
     "arrays_to_bytes",
     "load_artifact",
@@ -30,38 +29,6 @@ __all__ = [
 
 ARRAYS = "arrays.safetensors"
 MANIFEST = "manifest.json"
-
-VersionId: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[0-9]{4,9}-[0-9a-f]{8}$")]
-"""Name of a version of the model: its number and the start of the job's id, `0003-1a2b3c4d`."""
-
-
-class Manifest(Settings):
-    """What stands beside the arrays of a model or checkpoint."""
-
-    kind: str
-    """`model` or `checkpoint`."""
-    name: str
-    """Name of the model or solver."""
-    catalogue_version: str
-    """Content hash of the catalogue whose order the rows follow."""
-    catalogue_derived: bool = False
-    """The catalogue itself was read off the events, and not released with noise."""
-    job_id: str
-    """The job that made it."""
-    step: int
-    """Steps completed."""
-    private: bool
-    """False if anything in it was made without a guarantee, with seeded noise included."""
-    privacy: dict[str, Any]
-    """Mode, unit, neighbouring relation, accountant, δ, and ε of the whole plan at each
-    client (null where no guarantee holds), in words as `guarantee`, and the releases."""
-    settings: dict[str, Any] = Field(default_factory=dict)
-    """Settings that the model needs to score and fold in; empty for a checkpoint."""
-    heads: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    """Ledger head that each client signed with its last release in it: number and hash of the
-    row, key and signature."""
-    sha256: str = ""
-    """Hash of the arrays file; filled in by `save_artifact`."""
 
 
 def arrays_to_bytes(arrays: State) -> bytes:

@@ -19,11 +19,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from common.artifacts import MANIFEST, Manifest, VersionId, load_artifact, save_artifact
+from common.artifacts import MANIFEST, load_artifact, save_artifact
 from common.config import Settings, read_json
 from common.errors import ArtifactError, Code, ConfigError, DataError, RunError
 from common.files import sync_folder, write_atomic
 from common.folder_lock import folder_lock
+from common.manifest import Manifest, VersionId
 from server.promotions import Promotion, Promotions
 
 __all__ = ["MODELS", "Models", "Promotion", "Version"]

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from pydantic import Field
 
-from common.artifacts import VersionId
 from common.config import Settings
 from common.errors import ArtifactError, Code, ConfigError, DataError
 from common.files import sync_folder
+from common.manifest import VersionId
 
 __all__ = ["Promotion", "Promotions"]
 

@@ -12,8 +12,8 @@ from flwr.app import ConfigRecord, RecordDict
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
-from common.artifacts import Manifest, VersionId
 from common.errors import Code, PolicyError
+from common.manifest import Manifest, VersionId
 from common.privacy.signing import PublicKey, Signature, SigningKey, canonical, is_signed
 from common.protocol.records import (
     arrays_of,

@@ -1,0 +1,43 @@
+"""What stands beside the arrays of a model: read where the arrays themselves are not."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import Field, StringConstraints
+
+from common.config import Settings
+
+__all__ = ["Manifest", "VersionId"]
+
+VersionId: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[0-9]{4,9}-[0-9a-f]{8}$")]
+"""Name of a version of the model: its number and the start of the job's id, `0003-1a2b3c4d`."""
+
+
+class Manifest(Settings):
+    """What stands beside the arrays of a model or checkpoint."""
+
+    kind: str
+    """`model` or `checkpoint`."""
+    name: str
+    """Name of the model or solver."""
+    catalogue_version: str
+    """Content hash of the catalogue whose order the rows follow."""
+    catalogue_derived: bool = False
+    """The catalogue itself was read off the events, and not released with noise."""
+    job_id: str
+    """The job that made it."""
+    step: int
+    """Steps completed."""
+    private: bool
+    """False if anything in it was made without a guarantee, with seeded noise included."""
+    privacy: dict[str, Any]
+    """Mode, unit, neighbouring relation, accountant, δ, and ε of the whole plan at each
+    client (null where no guarantee holds), in words as `guarantee`, and the releases."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """Settings that the model needs to score and fold in; empty for a checkpoint."""
+    heads: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Ledger head that each client signed with its last release in it: number and hash of the
+    row, key and signature."""
+    sha256: str = ""
+    """Hash of the arrays file; filled in by `save_artifact`."""
