@@ -8,6 +8,7 @@ Guarantee:
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import Counter
@@ -49,7 +50,7 @@ class Reading:
         policy: the code of what is wrong with the policy, None if nothing is.
         ledger: that of the ledger.
         authority: that of the server's authority.
-        days_left: whole days until the authority's certificate ends.
+        days_left: whole days until the authority's certificate ends, below 0 when it has ended.
         model: what was delivered, None for nothing.
         budget: None where policy or ledger cannot be read.
     """
@@ -109,7 +110,7 @@ def _read(owner: Owner, now: datetime) -> Reading:
         policy = as_it_leaves(error.code)
     try:
         end = load_certificate(owner.folder / _ROOTS).not_valid_after_utc
-        days = int((end - now).total_seconds() // _DAY_SECONDS)
+        days = math.floor((end - now).total_seconds() / _DAY_SECONDS)
     except HushRecError as error:
         authority = as_it_leaves(error.code)
     return Reading(policy, ledger, authority, days, _model(owner.folder), budget)
