@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from client.enroll.node_key import NODE_KEY
-from common.logs import configure_by_environment, vouch
+from common.logs import Public, configure_by_environment, fields, vouch
 from common.terminal import finish
 
 
@@ -65,14 +65,15 @@ def _serve(
     from client.owner import Owner
 
     owner = Owner.of(home)
-    vouch(owner.settings.name)
+    vouch(owner.settings.name, address)
     log = logging.getLogger("hushrec.launcher")
     log.setLevel(logging.INFO)
     if not owner.policy.bundles:
         log.warning("the policy lists no bundle: every message will be refused (policy-bundle)")
     superlink = SuperLink(address, roots, key, heartbeat, memory=home / NODE_NUMBER)
     with connected(superlink) as fleet:
-        log.info("client %s is node %d", owner.settings.name, fleet.node_id)
+        ready = fields(state=Public("ready"))
+        log.info("client %s is node %d", owner.settings.name, fleet.node_id, extra=ready)
         Node(fleet, home, poll).serve()
 
 

@@ -24,6 +24,7 @@ from flwr.supercore.run import RunNotRunningException
 from client.launcher.endings import Expelled, bad_certificate, clock_skew, skew_of, unreachable
 from common.certificates import Certificate, is_issued_by
 from common.errors import HushRecError
+from common.logs import Public, fields
 
 __all__ = ["Link"]
 
@@ -140,7 +141,7 @@ class Link:
         with self._lock:
             if self._away_since is None:
                 self._away_since = time.monotonic()
-                _LOG.warning("%s", reason)
+                _LOG.warning("%s", reason, extra=fields(state=Public("away")))
 
     def _is_back(self) -> None:
         with self._lock:
@@ -148,7 +149,12 @@ class Link:
             if self._away_since is not None:
                 gone = time.monotonic() - self._away_since
                 self._away_since = None
-                _LOG.warning("%s: the server answers again, after %.0f seconds", self.address, gone)
+                _LOG.warning(
+                    "%s: the server answers again, after %.0f seconds",
+                    self.address,
+                    gone,
+                    extra=fields(state=Public("ready")),
+                )
 
 
 def _waits() -> Iterator[float]:
