@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +77,7 @@ class Listening:
         """
         try:
             if self.certificate is None or self.key is None:
-                server.add_insecure_port(self.place)
+                _bind_privately(server, self.place)
             else:
                 pair = (self.key.read_bytes(), self.certificate.read_bytes())
                 server.add_secure_port(self.place, grpc.ssl_server_credentials([pair]))
@@ -93,6 +94,15 @@ class Listening:
                 where=f"--listen {self.place}",
                 remedy="Choose another place with --listen.",
             ) from None
+
+
+def _bind_privately(server: grpc.Server, place: str) -> None:
+    """Without TLS; a socket in the file system is the owner's alone."""
+    before = os.umask(0o177)
+    try:
+        server.add_insecure_port(place)
+    finally:
+        os.umask(before)
 
 
 class Service:

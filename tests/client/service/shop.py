@@ -124,11 +124,11 @@ class Caller:
         self.place = place
         self.channel = grpc.insecure_channel(place, options=(("grpc.enable_http_proxy", 0),))
         self._stub = RecommenderStub(self.channel)
-        self._token = Token.of(folder).header if token is None else token
+        self.shown = Token.of(folder).header if token is None else token
 
     def __getattr__(self, name: str):
         method = getattr(self._stub, name)
-        metadata = (("authorization", self._token),)
+        metadata = (("authorization", self.shown),)
 
         def call(request, timeout: float = 30.0):
             return method(request, timeout=timeout, metadata=metadata)
