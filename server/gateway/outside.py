@@ -25,6 +25,8 @@ __all__ = ["Inside", "Outside"]
 _OK_BELOW: Final = 400
 _UNSIGNED: Final = 401
 """A signature, or its time, that Flower does not take: the answer says what time it is here."""
+_HEALTH: Final = "/health"
+"""Says what time it is here, too: a client that looks for what is wrong asks this."""
 _QUIET: Final = "/v1/runtime/"
 """Server apps and executor poll: what they are given is not written down, unless refused."""
 
@@ -52,6 +54,7 @@ class Outside:
         if scope["type"] != "http":
             return
         exchange = _Exchange(receive, send, self._limits.body_bytes)
+        exchange.says_time = scope["path"] == _HEALTH
         try:
             if not self._is_listed(scope):
                 await exchange.refuse(404)
@@ -114,6 +117,7 @@ class _Exchange:
         self._received = self._sent = 0
         self.status = 0
         self.too_large = False
+        self.says_time = False
 
     async def receive(self) -> Message:
         message = await self._receive()
@@ -127,7 +131,7 @@ class _Exchange:
             return  # what Flower says to half a request; the answer is 413
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            if self.status == _UNSIGNED:
+            if self.says_time or self.status == _UNSIGNED:
                 message = {**message, "headers": [*message["headers"], _date()]}
         self._sent += len(message.get("body", b""))
         await self._send(message)

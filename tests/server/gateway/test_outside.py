@@ -188,20 +188,21 @@ def test_an_app_that_breaks_is_a_line_without_a_status(tmp_path: Path) -> None:
 
 
 def test_who_signs_with_a_wrong_time_is_told_the_right_one(log: AccessLog) -> None:
-    """And nobody else is."""
+    """And who asks how the server is; nobody else."""
 
     async def answering(scope: Scope, receive: Receive, send: Send) -> None:
         status = int(scope["headers"][0][1])
         await send({"type": "http.response.start", "status": status, "headers": [(b"a", b"b")]})
         await send({"type": "http.response.body", "body": b""})
 
-    def names(status: str) -> list[bytes]:
+    def names(status: str, *call: str) -> list[bytes]:
         told: list[Message] = []
-        asked(Outside(answering, CALLS, LIMITS, log), headers=(("as", status),), told=told)
+        asked(Outside(answering, CALLS, LIMITS, log), *call, headers=(("as", status),), told=told)
         return [name for name, _ in told[0]["headers"]]
 
     assert names("401") == [b"a", b"date"]
     assert names("200") == names("403") == [b"a"]
+    assert names("200", "GET", "/health") == names("503", "GET", "/health") == [b"a", b"date"]
 
 
 def test_inside_everything_is_passed_on_and_polling_is_no_line(tmp_path: Path) -> None:
