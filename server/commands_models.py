@@ -72,7 +72,7 @@ def _tell(promotion: Promotion, output: Format) -> None:
         print_json(_promotion(promotion))
         return
     typer.echo(f"promotion {promotion.serial}: {promotion.version}")
-    typer.echo("Clients have it after the next training, or after `hushrec server deliver`.")
+    typer.echo("`hushrec server deliver` sends it to the clients that are connected.")
 
 
 def _promotion(promotion: Promotion) -> dict[str, Any]:
