@@ -30,7 +30,7 @@ from typing import Any, Final, TypeAlias
 
 from common.errors import Code, HushRecError
 
-__all__ = ["HIDDEN", "Public", "SafeRecord", "fields", "safe_record", "vouch"]
+__all__ = ["HIDDEN", "Public", "SafeRecord", "fields", "known_file", "safe_record", "vouch"]
 
 HIDDEN: Final = "…"
 """Stands where something else stood."""
@@ -66,6 +66,12 @@ def vouch(*words: str) -> None:
 def fields(**values: object) -> dict[str, Any]:
     """Further fields of a line, for `extra`; values as in a template, else `…`."""
     return {_FIELDS: {name: _field(value) for name, value in values.items()}}
+
+
+def known_file(where: str) -> str | None:
+    """The file of HushRec's own that a place is in, None if it is in none."""
+    found = _FILES.search(where)
+    return None if found is None else found[0]
 
 
 class SafeRecord(logging.LogRecord):
@@ -208,8 +214,8 @@ def _said(error: BaseException | None) -> dict[str, Any]:
     said: dict[str, Any] = {"error": type(error).__name__}
     if isinstance(error, HushRecError):
         said["code"] = str(error.code)
-        if (file := _FILES.search(error.where)) is not None:
-            said["where"] = file[0]
+        if (file := known_file(error.where)) is not None:
+            said["where"] = file
     elif (frames := traceback.extract_tb(error.__traceback__, limit=-_FRAMES)) != []:
         said["trace"] = [f"{PurePath(f.filename).name}:{f.lineno} {f.name}" for f in frames]
     return said

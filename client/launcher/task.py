@@ -29,6 +29,7 @@ from client.launcher.versions import check_flower
 from client.release import answer_code
 from common.errors import Code, HushRecError, ProtocolError
 from common.logs import configure_by_environment
+from common.processes import end_with_parent
 
 __all__ = ["main", "perform"]
 
@@ -37,6 +38,7 @@ _LOG = logging.getLogger("hushrec.launcher")
 
 def main() -> None:
     """Answer one message. Without an answer the node says `internal`."""
+    end_with_parent()
     if not configure_by_environment("task"):
         logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     check_flower()

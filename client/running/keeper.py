@@ -55,7 +55,7 @@ class Keeper:
         """Keep it alive until `told` is set, then end it."""
         while not told.is_set():
             began = time.monotonic()
-            status = await self._one(told)
+            status = await self.run_once(told)
             if told.is_set():
                 break
             lasting = status == _MENDED_BY_A_PERSON
@@ -69,8 +69,8 @@ class Keeper:
             self.state.restarts += 1
         self.state.being = "ended"
 
-    async def _one(self, told: asyncio.Event) -> int:
-        """Run it once; its exit status, negative for a signal."""
+    async def run_once(self, told: asyncio.Event) -> int:
+        """Run it until it or everything ends; its exit status, negative for a signal."""
         process = await asyncio.create_subprocess_exec(
             *leashed(self.command),
             stdin=asyncio.subprocess.DEVNULL,

@@ -22,7 +22,7 @@ from client.owner import Owner
 from client.running.backoff import Backoff
 from client.running.keeper import Keeper
 from client.running.lock import only_one
-from client.running.state import Parts
+from client.running.state import Parts, PartState
 from common.address import Address
 from common.errors import HushRecError
 from common.http_pages import PageServer
@@ -94,8 +94,9 @@ async def _run(start: Start) -> None:
         Keeper(name, commands[name], state, grace_seconds=start.grace_seconds)
         for name, state in watched.parts.items()
     ]
+    parts = [keeper.keep(told) for keeper in keepers]
     try:
-        await _all([*(keeper.keep(told) for keeper in keepers), _watch(watched, start, told)], told)
+        await _all([*parts, _watch(watched, start, told), _check(start, told)], told)
     finally:
         _LOG.info("everything has ended")
 
@@ -108,6 +109,12 @@ async def _all(parts: Sequence[Coroutine[Any, Any, None]], told: asyncio.Event) 
     finally:
         told.set()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _check(start: Start, told: asyncio.Event) -> None:
+    """Have the doctor look, beside everything else; what it finds is a line, and stops nothing."""
+    command = (sys.executable, "-I", "-m", "client.running.selfcheck", str(start.owner.folder))
+    await Keeper("check", command, PartState()).run_once(told)
 
 
 async def _watch(watched: Watched, start: Start, told: asyncio.Event) -> None:

@@ -214,19 +214,29 @@ def test_what_nobody_caught_is_a_line(style: Style) -> None:
         assert [one.get("error") for one in said] == [None, *["ValueError"] * 3]
 
 
-@pytest.mark.parametrize("style", ["", "json"])
-def test_a_command_under_a_supervisor_says_its_code_alone(style: str, tmp_path: Any) -> None:
-    (tmp_path / "client.toml").write_text(f'name = "north"\nuser = "{SECRET}"\n')
+COMMAND = """
+import typer
+from common.errors import Code, ConfigError
+from common.terminal import finish
+def fail():
+    raise ConfigError(Code.CONFIG_INVALID, "got §row§", where="§row§/client.toml")
+typer.run(lambda: finish(fail))
+"""
+
+
+@pytest.mark.parametrize("style", ["", "json", "text"])
+def test_a_command_under_a_supervisor_says_its_code_alone(style: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-I", "-m", "client.launcher", tmp_path, "--superlink", "127.0.0.1:9"],
+        [sys.executable, "-I", "-c", COMMAND],
         env={"PATH": "", "HUSHREC_LOG": style},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 2
-    assert "config-unknown-key" in done.stderr
-    assert ("Ada" in done.stderr) is (style == "")
+    assert "config-invalid" in done.stderr
+    assert ("§" in done.stderr) is (style == "")
+    assert "client.toml" in done.stderr
 
 
 def test_without_being_asked_nothing_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -48,7 +49,8 @@ class Client:
 
     @property
     def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.log.read_text().splitlines()]
+        whole = self.log.read_text().rpartition("\n")[0]
+        return [json.loads(line) for line in whole.splitlines()]
 
     def said(self, event: str, **wanted: Any) -> list[dict[str, Any]]:
         found = [line for line in self.lines if line["event"].startswith(event)]
@@ -102,7 +104,9 @@ def client(tmp_path: Path) -> Iterator[Client]:
 
 
 def test_each_part_is_on_its_own_and_all_end_together(client: Client) -> None:
-    run = client.start("fails,policy-missing", "stubborn")
+    with socket.create_server(("127.0.0.1", client.port)):
+        run = client.start("fails,policy-missing", "stubborn")
+        until(lambda: client.said("no monitor for now", code="config-invalid"), "the monitor")
     health = until(
         lambda: (h := client.health()) and h["node"]["state"] == "waiting" and h, "the node to end"
     )
@@ -111,6 +115,8 @@ def test_each_part_is_on_its_own_and_all_end_together(client: Client) -> None:
     assert health["status"] == "failing"
     assert client.get("/health").status_code == 503
     assert 'hushrec_part_up{part="service"} 1.0' in client.get("/metrics").text
+    found = until(lambda: client.said("`hushrec doctor` has something to say"), "the doctor")
+    assert {(line["role"], line["check"]) for line in found} >= {("check", "keys")}
     ended = client.said("a part has ended", part="node", status=2)
     assert [line["code"] for line in ended] == ["policy-missing"]
     assert client.get("/").status_code == 404

@@ -1,0 +1,46 @@
+"""`python -I -m client.running.selfcheck CLIENT_DIR`: what the doctor finds, as lines of a log.
+
+A process of its own, beside the parts: it reads the client's events, which nobody else here
+does, and keeps nobody waiting.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from client.doctor.command import examine
+from client.doctor.findings import Finding
+from common.log_records import known_file
+from common.logs import Public, Style, configure, configure_by_environment, fields
+
+__all__ = ["main"]
+
+_LOG = logging.getLogger("hushrec.running")
+
+
+def main(folder: Path) -> None:
+    """One line for each finding that is not well, and none of what it says in words.
+
+    The doctor's own words are for the owner's terminal: they count, and name.
+    """
+    if not configure_by_environment("check"):
+        configure("check", Style.TEXT)
+    for finding in examine(folder, datetime.now(UTC), offline=True):
+        if finding.level != "ok":
+            _LOG.warning("`hushrec doctor` has something to say", extra=_fields(finding))
+
+
+def _fields(finding: Finding) -> dict[str, object]:
+    said = {"check": Public(finding.check), "finding": Public(finding.level)}
+    if finding.code is not None:
+        said["code"] = Public(finding.code)
+    if (file := known_file(finding.where)) is not None:
+        said["where"] = Public(file)
+    return fields(**said)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
