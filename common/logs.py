@@ -19,6 +19,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from enum import StrEnum
 from types import TracebackType
@@ -159,11 +160,12 @@ class _Lines(logging.StreamHandler[TextIO]):
         return self._shown(_line(record, self._role))
 
     def write(self, line: Mapping[str, Any]) -> None:
-        """Write a line that is one already."""
+        """Write a line that is one already; where nobody reads any more, it is lost."""
         self.acquire()
         try:
-            self.stream.write(self._shown(line) + self.terminator)
-            self.flush()
+            with suppress(OSError, ValueError):
+                self.stream.write(self._shown(line) + self.terminator)
+                self.flush()
         finally:
             self.release()
 

@@ -51,17 +51,26 @@ class Keeper:
     backoff: Backoff = field(default_factory=Backoff)
     grace_seconds: float = 20.0
 
+    @property
+    def _part(self) -> dict[str, object]:
+        return fields(part=Public(self.name))
+
     async def keep(self, told: asyncio.Event) -> None:
         """Keep it alive until `told` is set, then end it."""
         while not told.is_set():
             began = time.monotonic()
-            status = await self.run_once(told)
+            try:
+                status = await self.run_once(told)
+            except OSError as error:  # no memory, no processes, no interpreter for now
+                _LOG.error("a part cannot be started: %s", error, extra=self._part)
+                status = None
             if told.is_set():
                 break
             lasting = status == _MENDED_BY_A_PERSON
             wait = self.backoff.wait_seconds(time.monotonic() - began, lasting=lasting)
             self.state.being = "waiting"
-            more = fields(part=Public(self.name), status=status, code=Public(self.state.code or ""))
+            code = None if self.state.code is None else Public(self.state.code)
+            more = fields(part=Public(self.name), status=status, code=code)
             _LOG.warning("a part has ended; starts again in %.0f seconds", wait, extra=more)
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait):
@@ -110,8 +119,7 @@ class Keeper:
                 self.state.heard(line)
             elif text.strip() and (not strange or logs.is_quoting()):
                 strange = True
-                said = fields(part=Public(self.name))
-                _LOG.warning("a part writes what is no line of a log: %s", text, extra=said)
+                _LOG.warning("a part writes what is no line of a log: %s", text, extra=self._part)
 
     async def _end(self, process: asyncio.subprocess.Process, ended: asyncio.Future[int]) -> None:
         """Ask it to end; after a while, end it and what it started."""
@@ -120,7 +128,7 @@ class Keeper:
                 process.terminate()
             await asyncio.wait((ended,), timeout=self.grace_seconds)
         if not ended.done():
-            _LOG.warning("a part does not end, and is killed", extra=fields(part=Public(self.name)))
+            _LOG.warning("a part does not end, and is killed", extra=self._part)
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)  # it leads a session of its own
             await ended

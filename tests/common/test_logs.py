@@ -123,6 +123,25 @@ def test_a_record_from_elsewhere_says_nothing(written: Written) -> None:
     assert [line["event"] for line in written.lines] == ["…", "…"]
 
 
+def test_lines_of_another_process_are_handed_on(written: Written) -> None:
+    line = {"time": "t", "level": "INFO", "role": "node", "logger": "a", "event": "e", "more": 1}
+    assert logs.relay(json.dumps(line)) == line
+    assert written.last == line
+    for other in ("", "text", "[]", "3", "[" * 100_000, json.dumps({**line, "time": 1})[:-1]):
+        assert logs.relay(other) is None
+    assert logs.relay(json.dumps({"event": SECRET})) is None
+    assert len(written.lines) == 1
+
+
+def test_a_log_that_nobody_reads_any_more_stops_nothing() -> None:
+    line = {"time": "t", "level": "INFO", "role": "node", "logger": "a", "event": "e"}
+    with guarded() as written:
+        written.close()
+        assert logs.relay(json.dumps(line)) == line
+        OWN.warning("nobody reads this")
+    assert logs.relay(json.dumps(line)) is None  # nothing is configured
+
+
 def test_text_is_one_line_without_control_characters() -> None:
     with guarded(Style.TEXT) as written:
         OWN.warning("refused %s", refusal())
