@@ -22,6 +22,8 @@ __all__ = ["check_sent_model"]
 
 _EMBEDDINGS = "item_embeddings"
 _OPTIONAL = "noise_variance"
+_LONGEST = 512
+"""Of a shopper's vector, as every solver has it; the service works with its square."""
 
 
 def check_sent_model(
@@ -72,10 +74,10 @@ def _check_manifest(settings: ClientSettings, catalogue: Catalogue, manifest: Ma
 def _specs(n_items: int, arrays: State) -> dict[str, ArraySpec]:
     """What the arrays must be; how long a shopper's vector is, the model itself says."""
     shape = arrays[_EMBEDDINGS].shape if _EMBEDDINGS in arrays else ()
-    if len(shape) != 2 or shape[1] == 0:
+    if len(shape) != 2 or not 1 <= shape[1] <= _LONGEST:
         raise InboundError(
             Code.INBOUND_ARRAY,
-            "there are no vectors of items.",
+            f"of shape {shape}, no vectors of items of length 1 to {_LONGEST}.",
             where=f"inbound array {_EMBEDDINGS!r}",
             remedy="The server is broken or hostile: nothing was kept.",
         )

@@ -124,6 +124,10 @@ SIGNED: dict[str, tuple[Change, Code]] = {
     "the other byte order": (array("item_bias", lambda a: a.astype(">f4")), Code.INBOUND_ARRAY),
     "an item less": (array("item_embeddings", lambda a: a[:-1]), Code.INBOUND_ARRAY),
     "no columns": (array("item_embeddings", lambda a: a[:, :0]), Code.INBOUND_ARRAY),
+    "vectors too long to work with": (
+        array("item_embeddings", lambda a: np.zeros((60, 513), np.float32)),
+        Code.INBOUND_ARRAY,
+    ),
     "one axis": (array("item_embeddings", lambda a: a.ravel()), Code.INBOUND_ARRAY),
     "a bias for each coordinate": (array("item_bias", lambda a: a[:, None]), Code.INBOUND_ARRAY),
     "an array more": (
