@@ -18,6 +18,8 @@ __all__ = ["SearchIndex", "words_of"]
 _WORD: Final = re.compile(r"\w+")
 _TITLE, _OTHER = 1.0, 0.5
 """Weight of a word in the title, and in category or id."""
+_LAST: Final = "\U0010ffff"
+"""Behind everything that a word may go on with."""
 _PREFIX: Final = 0.5
 """Weight of a word that only begins with what was typed."""
 
@@ -47,8 +49,12 @@ class SearchIndex:
             _add(postings, words_of(category), item, _OTHER)
             _add(postings, words_of(catalogue.item_ids[item]), item, _OTHER)
         self._words = sorted(postings)
-        self._items = [np.fromiter(postings[word], np.int64) for word in self._words]
-        self._weights = [np.fromiter(postings[word].values(), float) for word in self._words]
+        counts = np.array([len(postings[word]) for word in self._words], dtype=np.int64)
+        self._bounds = np.concatenate([[0], np.cumsum(counts)])
+        weights = [weight for word in self._words for weight in postings[word].values()]
+        rarity = np.repeat(np.log1p(len(catalogue) / counts), counts)
+        self._items = np.array([i for word in self._words for i in postings[word]], dtype=np.int64)
+        self._said: Floats = np.array(weights) * rarity
 
     def scores(self, query: str) -> Floats:
         """How well each item fits, `[items]`; nan where a word of the query is missing."""
@@ -64,14 +70,18 @@ class SearchIndex:
         """Of one word; nan where it is missing."""
         found: Floats = np.full(self._n_items, np.nan)
         start = bisect_left(self._words, word)
-        for place in range(start, len(self._words)):
-            exact = self._words[place] == word
-            if not exact and not (begins and self._words[place].startswith(word)):
-                break
-            items, weight = self._items[place], 1.0 if exact else _PREFIX
-            said = weight * np.log1p(self._n_items / len(items)) * self._weights[place]
-            found[items] = np.fmax(found[items], said)
+        exact = start < len(self._words) and self._words[start] == word
+        if begins:
+            end = bisect_left(self._words, word + _LAST, lo=start)
+            self._take(found, start + exact, end, _PREFIX)
+        if exact:
+            self._take(found, start, start + 1, 1.0)
         return found
+
+    def _take(self, found: Floats, start: int, end: int, weight: float) -> None:
+        """What words from `start` to `end` say, where it is more than was said."""
+        part = slice(self._bounds[start], self._bounds[end])
+        np.fmax.at(found, self._items[part], weight * self._said[part])
 
 
 def _add(

@@ -9,14 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
+from client.data_files import EVENTS, SEALED, stamp_of
 from client.service.reloading import Reloading
 from client.service.shelf import Shelf
 from client.store import CLIENT_TOML, ClientSettings, ClientStore
 from common.arrays import Histories, Ints
 
 __all__ = ["Stock", "stock_of"]
-
-_EVENTS = ("events.parquet", "events.parquet.sealed")
 
 
 @dataclass(frozen=True)
@@ -55,20 +54,15 @@ def stock_of(folder: Path) -> Reloading[Stock]:
     """The stock in a client's folder, read again when an import or a new catalogue replaced it."""
     shelves: list[Shelf] = []
     where = folder / ClientSettings.load_toml(folder / CLIENT_TOML).catalogue
-    files = [folder / name for name in (CLIENT_TOML, *_EVENTS)]
+    names = (CLIENT_TOML, EVENTS, f"{EVENTS}{SEALED}")
+    files = [*(folder / name for name in names), where]
 
     def load() -> Stock:
         store = ClientStore.open(folder)
         if not shelves or shelves[0].version != store.catalogue.version:
             shelves[:] = [Shelf(store.catalogue)]
-        return Stock(store, shelves[0])
+        stock = Stock(store, shelves[0])
+        stock.in_log("")  # before the first call waits for it
+        return stock
 
-    return Reloading(lambda: tuple(_stamp(path) for path in (*files, where)), load)
-
-
-def _stamp(path: Path) -> tuple[int, ...]:
-    try:
-        found = path.stat()
-    except OSError:
-        return ()
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    return Reloading(lambda: tuple(stamp_of(path) for path in files), load)

@@ -89,6 +89,12 @@ def test_over_a_socket_of_the_owners_own(folder, tmp_path):
             assert caller.recommend("u1").items
 
 
+def test_a_folder_of_no_client_is_refused(tmp_path):
+    with pytest.raises(ConfigError) as error:
+        Service(tmp_path, Listening())
+    assert error.value.code == Code.CONFIG_NOT_FOUND
+
+
 def test_a_place_that_is_taken_is_refused(folder):
     with serving(folder) as (_, caller), pytest.raises(ConfigError) as error:
         Service(folder, Listening(caller.place))

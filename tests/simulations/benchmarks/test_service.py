@@ -1,0 +1,19 @@
+"""The benchmark of the service measures a real one; no figure is held to the clock."""
+
+import io
+import json
+
+from simulations.benchmarks.service import main
+
+
+def test_it_measures_a_service_and_the_alternative(capsys):
+    out = io.StringIO()
+    main(sizes=(200,), calls=10, out=out)
+    found = json.loads(out.getvalue())
+    (result,) = found["results"]
+    assert (result["items"], result["calls"]) == (200, 10)
+    assert 0 < result["milliseconds"]["p50"] <= result["milliseconds"]["p99"]
+    assert result["calls_per_second"] > 0
+    assert result["sort_over_select"] > 0
+    assert found["machine"]["cores"]
+    assert "calls/s" in capsys.readouterr().err
