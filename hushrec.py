@@ -38,6 +38,7 @@ def command_line() -> typer.Typer:
         from client.commands_audit import audit_commands
         from client.commands_client import client_commands
         from client.commands_roster import roster
+        from client.doctor.command import doctor
         from client.enroll.commands import extend as enrol_clients
         from client.launcher.commands import bundle
 
@@ -45,6 +46,7 @@ def command_line() -> typer.Typer:
         app.command("plan")(plan)
         app.command("bundle")(bundle)
         app.command("roster")(roster)
+        app.command("doctor")(doctor)
         enrol_clients(enrolment)
         app.add_typer(client_commands(), name="client")
         audit = audit_commands()

@@ -26,7 +26,7 @@ from client.data_files import EVENTS, HELDOUT, REJECTED, DataFiles
 from client.guard.alone import alone
 from client.owner import Owner
 from client.recorded_log import forget_older
-from client.store import FROZEN, ClientStore, data_files
+from client.store import FROZEN, ClientStore, data_files, read_table
 from common.errors import Code, ConfigError
 
 __all__ = [
@@ -161,7 +161,7 @@ def read_events_of(files: DataFiles) -> pd.DataFrame:
     data = files.read(EVENTS)
     if data is None:
         return pd.DataFrame()
-    return pd.read_parquet(io.BytesIO(data))
+    return read_table(data, files.path(EVENTS))
 
 
 def _freeze(owner: Owner, files: DataFiles) -> None:

@@ -31,7 +31,9 @@ __all__ = [
     "ClientSettings",
     "ClientStore",
     "data_files",
+    "forget_opened",
     "read_policy",
+    "read_table",
     "sealer_of",
 ]
 
@@ -140,6 +142,11 @@ def read_policy(folder: Path) -> Policy:
     return _policy(path, stamp)
 
 
+def forget_opened() -> None:
+    """Let go of all stores that were opened: of those that were replaced, nobody else does."""
+    _open.cache_clear()
+
+
 def data_files(folder: Path, place: str = "") -> DataFiles:
     """The files with customers' events, as `client.toml` says that they are to be kept.
 
@@ -194,7 +201,7 @@ def _open(folder: Path, files: DataFiles, stamps: tuple[Stamp, ...]) -> ClientSt
             where=str(files.path(EVENTS)),
             remedy="Import the shop's log.",
         )
-    table = _table(events, files.path(EVENTS))
+    table = read_table(events, files.path(EVENTS))
     rows = histories(table, catalogue)
     return ClientStore(
         folder=folder,
@@ -204,7 +211,7 @@ def _open(folder: Path, files: DataFiles, stamps: tuple[Stamp, ...]) -> ClientSt
         histories=rows.histories.unweighted(),
         heldout=None
         if heldout is None
-        else _heldout(_table(heldout, files.path(HELDOUT)), rows.user_ids, catalogue),
+        else _heldout(read_table(heldout, files.path(HELDOUT)), rows.user_ids, catalogue),
         snapshot=_snapshot(events, heldout),
         oldest=table["datetime"].min().to_pydatetime() if len(table) else None,
     )
@@ -215,7 +222,16 @@ def _catalogue(path: Path, _stamp: Stamp) -> Catalogue:
     return Catalogue.load(path)
 
 
-def _table(data: bytes, path: Path) -> pd.DataFrame:
+def read_table(data: bytes, path: Path) -> pd.DataFrame:
+    """A table in Parquet.
+
+    Args:
+        data: its bytes.
+        path: where they are from, for errors.
+
+    Raises:
+        DataError: `data-format`.
+    """
     try:
         return pd.read_parquet(io.BytesIO(data))
     except (OSError, ValueError) as error:
