@@ -56,7 +56,8 @@ class Policy(Settings):
     solvers: tuple[str, ...] = ("subspace", "dpsgd", "popularity")
     """Solvers that may be asked for."""
     servers: tuple[PublicKey, ...] = ()
-    """Public keys of the servers that may ask; empty: whoever reaches this client."""
+    """Public keys of the servers that may ask; empty: whoever reaches this client. Models are
+    taken of listed servers alone."""
     max_sampling_rate: float = Field(default=1.0, gt=0, le=1)
     """Largest rate at which a job may sample users."""
     max_releases: int = Field(default=1000, gt=0)
