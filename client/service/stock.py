@@ -12,7 +12,7 @@ import numpy as np
 from client.data_files import EVENTS, SEALED, stamp_of
 from client.service.reloading import Reloading
 from client.service.shelf import Shelf
-from client.store import CLIENT_TOML, ClientSettings, ClientStore
+from client.store import CLIENT_TOML, ClientSettings, ClientStore, forget_opened
 from common.arrays import Histories, Ints
 
 __all__ = ["Stock", "stock_of"]
@@ -59,6 +59,7 @@ def stock_of(folder: Path) -> Reloading[Stock]:
 
     def load() -> Stock:
         store = ClientStore.open(folder)
+        forget_opened()  # a service runs for months, and every import makes another store
         if not shelves or shelves[0].version != store.catalogue.version:
             shelves[:] = [Shelf(store.catalogue)]
         stock = Stock(store, shelves[0])
