@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Final
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
@@ -17,9 +18,14 @@ from server.roster import gather
 from server.rounds import Rounds
 from server.seen import RECORD_MARK
 from server.training.conduct import Conductor
+from server.training.finishing import deliver_promoted
 from server.training.request import Request
 
 __all__ = ["JOB_FILE", "ROSTER_FILE", "app", "make_app", "read_job", "read_roster"]
+
+RUN_SETTING: Final = "run"
+DELIVER_SETTING: Final = "deliver"
+"""Run configuration key: not empty, and the promoted model is delivered, nothing else."""
 
 
 def make_app(
@@ -39,7 +45,11 @@ def make_app(
 
     @server_app.main()
     def main(grid: Grid, context: Context) -> None:
-        folder = run if run is not None else _folder(context)
+        if context.run_config.get(DELIVER_SETTING):
+            home = _named(context, HOME_SETTING)
+            deliver_promoted(grid, context.run_id, home)
+            return
+        folder = run if run is not None else _named(context, RUN_SETTING)
         home = server_home(folder, context.run_config.get(HOME_SETTING, ""))
         told = observer if observer is not None else SilentObserver()
         records = (folder / RECORD_MARK).exists() if record_sums is None else record_sums
@@ -73,16 +83,17 @@ def _run_prepared(
     ).run()
 
 
-def _folder(context: Context) -> Path:
-    run = context.run_config.get("run")
-    if not isinstance(run, str) or not run:
+def _named(context: Context, setting: str) -> Path:
+    """The folder that the run configuration names."""
+    named = context.run_config.get(setting)
+    if not isinstance(named, str) or not named:
         raise ConfigError(
             Code.CONFIG_INVALID,
-            "no run folder given.",
-            where="run configuration `run`",
-            remedy="Use `flwr run . --run-config 'run=\"/path/to/run\"'`.",
+            "no folder given.",
+            where=f"run configuration `{setting}`",
+            remedy="Use `flwr run . --run-config 'run=\"/path/to/run\"'`, or `hushrec server`.",
         )
-    return Path(run)
+    return Path(named)
 
 
 def _wait_for_nodes(grid: Grid, expected: int, limit_seconds: float = 120.0) -> None:

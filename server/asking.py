@@ -20,13 +20,12 @@ from common.privacy.inbound import check_arrays
 from common.protocol import OK, RECEIPT, STEP, ReceiptMessage, Reply, Task
 from common.solvers.base import Step
 from server.combine import Combiner
-from server.roster import NO_ANSWER, Member
+from server.quorum import FLOWER_ERROR, NO_ANSWER
+from server.roster import Member
 from server.witness import Asked, Witness
 
 __all__ = ["FLOWER_ERROR", "Asking", "error_of", "log_refused"]
 
-FLOWER_ERROR: Final = "flower-error"
-"""In the place of a code, where Flower reports an error of its own."""
 _NODE_UNAVAILABLE: Final = 5
 """Flower's code for a node that stopped being heard of: silence, like any other."""
 _LOG: Final = logging.getLogger("hushrec.server")

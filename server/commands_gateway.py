@@ -7,20 +7,17 @@ import os
 import sys
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
 from common.terminal import finish
 from server.commands_models import models, promote, rollback
+from server.commands_training import INSIDE, InsideOption, train
+from server.gateway.quiet import quieten
 from server.monitor.commands import monitor, status
 
 __all__ = ["server_commands"]
-
-_INSIDE: Final = "127.0.0.1:8000"
-InsideOption = Annotated[
-    str, typer.Option(help="Loopback address of Control and Runtime, IP:PORT.")
-]
 
 
 def server_commands() -> typer.Typer:
@@ -28,6 +25,7 @@ def server_commands() -> typer.Typer:
     app = typer.Typer(help="The operator's server.", no_args_is_help=True)
     app.command("run")(_run_alone)
     app.command("login")(login)
+    app.command("train")(train)
     app.command("models")(models)
     app.command("promote")(promote)
     app.command("rollback")(rollback)
@@ -46,7 +44,7 @@ def run(
     key: Annotated[
         Path | None, typer.Option(help="PEM file with its private key; absent: FOLDER/tls_key.pem.")
     ] = None,
-    inside: InsideOption = _INSIDE,
+    inside: InsideOption = INSIDE,
     connections: Annotated[
         int, typer.Option(min=1, help="Most connections from outside at a time.")
     ] = 512,
@@ -60,7 +58,7 @@ def run(
     """Run Flower's SuperLink behind a gateway that lets nodes in and nobody else."""
 
     def work() -> None:
-        _quieten()
+        quieten()
         from server.gateway.versions import check_flower
 
         check_flower()
@@ -86,13 +84,13 @@ def run(
 
 def login(
     folder: Annotated[Path, typer.Argument(help="Folder of a server that has run.")],
-    inside: InsideOption = _INSIDE,
+    inside: InsideOption = INSIDE,
     name: Annotated[str, typer.Option(help="What `flwr` calls the server.")] = "hushrec",
 ) -> None:
     """Let `flwr` of this user into the server: its address, certificate and token."""
 
     def work() -> None:
-        _quieten()
+        quieten()
         from server.gateway.versions import check_flower
 
         check_flower()
@@ -114,10 +112,3 @@ def _run_alone(folder: Path, **options: object) -> None:
     words = [word for name in given for word in (f"--{name.replace('_', '-')}", str(given[name]))]
     command = [sys.executable, "-I", "-m", "server.gateway", *words, "--", str(folder)]
     os.execv(sys.executable, command)  # noqa: S606  there is nothing for a shell to do
-
-
-def _quieten() -> None:
-    """Nothing phones home, whatever the operator's environment says."""
-    os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
-    for name in ("FLWR_DISABLE_UPDATE_CHECK", "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION"):
-        os.environ[name] = "1"

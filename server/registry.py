@@ -141,11 +141,15 @@ class Registry:
         settings = FoldIn.load(manifest.settings, where=str(folder))
         return MatrixFactorisation.from_arrays(arrays, settings), manifest
 
-    def rounds(self) -> list[RoundRecord]:
-        """The records of all completed rounds, in order, of every process that had a part."""
+    def rounds(self, after: int = 0) -> list[RoundRecord]:
+        """The records of completed rounds, in order, of every process that had a part.
+
+        Args:
+            after: how many of the first ones to leave out.
+        """
         progress = self._progress()
         completed = 0 if progress is None else progress.completed
-        return [self._record(done) for done in range(1, completed + 1)]
+        return [self._record(done) for done in range(after + 1, completed + 1)]
 
     def _progress(self) -> _Progress | None:
         path = self.folder / _PROGRESS

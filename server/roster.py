@@ -20,11 +20,10 @@ from common.errors import Code, HushRecError, RunError
 from common.job import Job
 from common.privacy.roster import Roster
 from common.protocol import HELLO, Hello
+from server.quorum import NO_ANSWER, QuorumError
 
 __all__ = ["NO_ANSWER", "Attendance", "Member", "gather"]
 
-NO_ANSWER: Final = "no-answer"
-"""In the place of a code, where nothing came in time."""
 _LOOK_SECONDS: Final = 0.5
 _LOG: Final = logging.getLogger("hushrec.server")
 
@@ -184,11 +183,12 @@ class Attendance:
         if not self.members:
             reasons = sorted(self.reasons.items())
             why = ", ".join(f"{self._called(node)}: {code}" for node, code in reasons)
-            raise RunError(
-                Code.RUN_QUORUM,
+            raise QuorumError(
                 f"none of {len(reasons)} nodes can take part ({why}).",
                 where="roster",
                 remedy="Check that clients are running and hold this job's catalogue.",
+                missing=1,
+                refused=self.absent,
             )
 
     def _nodes(self) -> list[int]:

@@ -27,6 +27,7 @@ from server.asking import Asking
 from server.combine import Combiner
 from server.keys import key_of
 from server.promise import privacy_of
+from server.quorum import QuorumError
 from server.record import Observer, RoundRecord, SilentObserver
 from server.registry import Checkpoint, Registry
 from server.roster import Attendance, Member
@@ -260,12 +261,13 @@ class Rounds:
             return
         everybody = {**self._absent, **refused}
         reasons = ", ".join(f"{name}: {code}" for name, code in sorted(everybody.items()))
-        raise RunError(
-            Code.RUN_QUORUM,
+        raise QuorumError(
             f"{answered} of {answered + len(everybody)} clients answered, "
             f"{max(1, self.quorum)} are needed ({reasons}).",
             where=f"step {combiner.release.step}",
             remedy="Look at those clients' own logs, then resume; nothing is spent twice.",
+            missing=max(1, self.quorum) - answered,
+            refused=everybody,
         )
 
     def _advance(self, schedule: Schedule, before: Checkpoint, heard: _Heard) -> Checkpoint:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from server.gateway.folder import ServerFolder
+from server.gateway.quiet import QUIET
 
 __all__ = ["superexec"]
 
@@ -52,10 +53,7 @@ def _environment(beside: Path) -> dict[str, str]:
     known = dict(os.environ)
     known["PATH"] = f"{beside}{os.pathsep}{known.get('PATH', os.defpath)}"
     known["NO_PROXY"] = ",".join(filter(None, (known.get("NO_PROXY"), "127.0.0.1,localhost,::1")))
-    known["FLWR_TELEMETRY_ENABLED"] = "0"
-    for name in ("FLWR_DISABLE_UPDATE_CHECK", "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION"):
-        known[name] = "1"
-    return known
+    return {**known, **QUIET}
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

@@ -33,6 +33,7 @@ _CONFIG: Final = (
     "isolation",
     "runtime_dependency_install",
 )
+_CLIENT: Final = ("base_url",)
 _STATE: Final = ("config", "state_factory")
 USED: Final[tuple[Used, ...]] = (
     ("flwr.cli.constant", "ACCESS_TOKEN_STORE_KEY", ()),
@@ -48,10 +49,19 @@ USED: Final[tuple[Used, ...]] = (
     ("flwr.common.constant", "NOOP_FLWR_AID", ()),
     ("flwr.common.constant", "TRANSPORT_TYPE_GRPC_RERE", ()),
     ("flwr.common.constant", "AuthnType", ()),
+    ("flwr.common.serde", "user_config_to_proto", ("user_config",)),
+    ("flwr.proto.control_pb2", "ListRunsRequest", ()),
+    ("flwr.proto.control_pb2", "StartRunRequest", ()),
+    ("flwr.proto.control_pb2", "StopRunRequest", ()),
+    ("flwr.proto.fab_pb2", "Fab", ()),
     ("flwr.supercore.auth.typing", "AccountAuthCredentials", ("access_token", "refresh_token")),
     ("flwr.supercore.auth.typing", "AccountAuthLoginDetails", ("authn_type",)),
     ("flwr.supercore.auth.typing", "AccountInfo", ("flwr_aid", "account_name")),
+    ("flwr.supercore.control.control_http_client", "ControlHttpClient", _CLIENT),
     ("flwr.supercore.credential_store", "get_credential_store", ()),
+    ("flwr.supercore.interceptors", "RuntimeVersionHttpInterceptor", ()),
+    ("flwr.supercore.protobuf.client", "ProtobufCall", ()),
+    ("flwr.supercore.protobuf.client", "ProtobufRequestContext", ()),
     ("flwr.supercore.protobuf.translation", "PROTOBUF_REQUEST_TYPES", ()),
     ("flwr.superlink.auth_plugin", "ControlAuthnPlugin", ()),
     ("flwr.superlink.cli.flower_superlink", "SuperLinkLifespan", _STATE),

@@ -20,11 +20,13 @@ from common.privacy.roster import Roster
 from server.enroll.home import CATALOGUE, members
 from server.job_files import JOB_FILE, ROSTER_FILE, read_job, read_roster
 from server.keys import home_key, key_of
+from server.quorum import QuorumError
 from server.record import Observer
 from server.registry import Registry
 from server.roster import Attendance
 from server.rounds import Rounds
-from server.training.folder import APP_LOCK, OK, Outcome, alone
+from server.training.finishing import finished
+from server.training.folder import Outcome, Training
 from server.training.ordering import Parties, make_job, terms_of
 from server.training.request import Request
 
@@ -65,13 +67,24 @@ class Conductor:
         Raises:
             HushRecError: anything that stops it; it is in `outcome.json` too.
         """
+        training = Training(self.folder)
         try:
-            with alone(self.folder, APP_LOCK, patience_seconds=_PATIENCE_SECONDS):
-                self._train()
+            with training.working(run_id, patience_seconds=_PATIENCE_SECONDS):
+                self._told(run_id)
+        except RunError as error:
+            if error.code is Code.RUN_IN_USE:
+                Outcome.of_error(run_id, error).save(self.folder)
+            raise
+
+    def _told(self, run_id: int) -> None:
+        """Train, and write what came of it before anybody else may have the folder."""
+        try:
+            self._train()
+            found = finished(self.grid, self.folder, self.home, self.request)
         except Exception as error:
             Outcome.of_error(run_id, error).save(self.folder)
             raise
-        Outcome(run_id=run_id, code=OK).save(self.folder)
+        found.model_copy(update={"run_id": run_id}).save(self.folder)
 
     def _train(self) -> None:
         expected = tuple(members(self.home))
@@ -145,10 +158,12 @@ class Conductor:
         present = len(attendance.present)
         if present >= needed:
             return
-        why = ", ".join(f"{name}: {code}" for name, code in sorted(attendance.absent.items()))
-        raise RunError(
-            Code.RUN_QUORUM,
+        absent = attendance.absent
+        why = ", ".join(f"{name}: {code}" for name, code in sorted(absent.items()))
+        raise QuorumError(
             f"{present} clients can take part, {needed} are needed ({why}).",
             where="start",
             remedy="Nobody was asked and nothing is spent: wait for more clients, then resume.",
+            missing=needed - present,
+            refused=absent,
         )

@@ -20,7 +20,7 @@ from simulations.engine.folders import client_folders
 from simulations.run_folder import RunFolder
 from tests.conftest import RecordingGrid
 
-SMALL = {"rounds": 2, "dim": 4, "seed": 7, "wait_seconds": 0}
+SMALL = {"promote": False, "rounds": 2, "dim": 4, "seed": 7, "wait_seconds": 0}
 """What the shops' policies allow: they were written for the job of their own run."""
 
 

@@ -10,7 +10,7 @@ import pytest
 from flwr.app import Message
 
 from common.errors import Code, ConfigError, RunError
-from common.protocol import HELLO
+from common.protocol import HELLO, STEP
 from server.app import read_job
 from server.keys import home_key
 from server.registry import Registry
@@ -37,7 +37,7 @@ def test_the_job_is_made_of_what_clients_declare_and_the_model_comes_of_it(made:
     assert job == prepared.model_copy(update=same)
     records = Registry(trained.folder / "server").rounds()
     assert [record.answered for record in records] == [("shop-1", "shop-2", "shop-3")] * 4
-    assert outcome(trained) == Outcome(run_id=11, code=OK)
+    assert outcome(trained) == Outcome(run_id=11, code=OK, version=f"0001-{job.job_id[:8]}")
 
 
 def test_a_second_server_app_goes_on_with_the_same_job(made: Made, spent: Made) -> None:
@@ -79,6 +79,28 @@ def test_a_round_without_its_quorum_ends_it_with_the_code(made: Made) -> None:
         trained.run()
     assert outcome(trained).code == Code.RUN_QUORUM
     assert "shop-2: no-answer" in outcome(trained).message
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "silent", "passes"),
+    [(12.0, (), False), (12.0, (2, 3, 4), True)],
+    ids=["refusals", "silence"],
+)
+def test_silence_may_pass_by_itself_and_a_refusal_takes_a_person(
+    made: Made, epsilon: float, silent: tuple[int, ...], passes: bool
+) -> None:
+    trained = made(epsilon=epsilon)
+
+    def deaf(asked: Message, reply: Message) -> Message | None:
+        is_step = asked.metadata.message_type == STEP
+        return None if is_step and asked.metadata.dst_node_id in silent else reply
+
+    trained.grid.tampering = deaf
+    with pytest.raises(RunError):
+        trained.run()
+    assert outcome(trained).code == Code.RUN_QUORUM
+    assert outcome(trained).passes is passes
+    assert outcome(trained).error.code is Code.RUN_QUORUM
 
 
 def test_a_client_that_comes_late_takes_part_in_the_next_round_it_can(made: Made) -> None:

@@ -1,0 +1,177 @@
+"""`hushrec server train` and `deliver`: what an operator does with a server that runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from common.terminal import Format, FormatOption, finish, name_values, print_json
+from server.gateway.quiet import quieten
+
+if TYPE_CHECKING:
+    from server.gateway.control import Control
+    from server.training.folder import Outcome, Training
+    from server.training.request import Request
+
+__all__ = ["INSIDE", "InsideOption", "train"]
+
+INSIDE: Final = "127.0.0.1:8000"
+InsideOption = Annotated[
+    str, typer.Option(help="Loopback address of Control and Runtime, IP:PORT.")
+]
+_STOPPED: Final = "The training goes on at the server; --resume with its name follows it."
+
+
+def train(
+    home: Annotated[Path, typer.Argument(help="The server's home.")],
+    request: Annotated[
+        Path | None, typer.Option(help="TOML file with what is asked for; options below win.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Of the training; absent: the date.")] = None,
+    resume: Annotated[
+        str | None, typer.Option(help="Name of a training that was begun: follow or continue it.")
+    ] = None,
+    solver: Annotated[str | None, typer.Option(help="subspace, ials, dpsgd, popularity.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="NAME=VALUE, a setting of the solver.")
+    ] = None,
+    rounds: Annotated[int | None, typer.Option(help="Federated rounds.")] = None,
+    dim: Annotated[int | None, typer.Option(help="Length of the vectors.")] = None,
+    mode: Annotated[str | None, typer.Option(help="local, or distributed: secure sums.")] = None,
+    epsilon: Annotated[float | None, typer.Option(help="ε of each client.")] = None,
+    delta: Annotated[float | None, typer.Option(help="δ of each client.")] = None,
+    evaluation_share: Annotated[
+        float | None, typer.Option(help="Share of the budget for a private evaluation.")
+    ] = None,
+    threshold: Annotated[
+        int | None, typer.Option(help="Fewest clients of which a secure sum is made.")
+    ] = None,
+    colluders: Annotated[
+        int | None, typer.Option(help="Clients that may collude with the server.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of what is public, like first factors.")] = None,
+    quorum: Annotated[int | None, typer.Option(help="Fewest clients that make a round.")] = None,
+    deadline_seconds: Annotated[
+        float | None, typer.Option(help="How long a round, or a stage of a sum, waits.")
+    ] = None,
+    wait_seconds: Annotated[
+        float | None, typer.Option(help="How long the start waits for members.")
+    ] = None,
+    attempts: Annotated[
+        int | None, typer.Option(help="Most sessions of a secure sum at a time.")
+    ] = None,
+    promote: Annotated[
+        bool | None, typer.Option(help="Give the finished model to clients, or not yet.")
+    ] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="App bundle to run; absent: that of the installed HushRec.")
+    ] = None,
+    restarts: Annotated[
+        int, typer.Option(min=0, help="Most runs that are started after the first.")
+    ] = 1000,
+    inside: InsideOption = INSIDE,
+    output: FormatOption = Format.TEXT,
+) -> None:
+    """Train a model with the clients of a server that runs, and follow it to the end."""
+    given = {
+        "solver": solver,
+        "settings": None if settings is None else name_values(settings),
+        "rounds": rounds,
+        "dim": dim,
+        "mode": mode,
+        "epsilon": epsilon,
+        "delta": delta,
+        "evaluation_share": evaluation_share,
+        "threshold": threshold,
+        "colluders": colluders,
+        "seed": seed,
+        "quorum": quorum,
+        "deadline_seconds": deadline_seconds,
+        "wait_seconds": wait_seconds,
+        "attempts": attempts,
+        "promote": promote,
+    }
+    options = {key: value for key, value in given.items() if value is not None}
+
+    def work() -> None:
+        if resume is not None and (options or request is not None or name is not None):
+            raise typer.BadParameter(
+                "a training that was begun keeps its request", param_hint="--resume"
+            )
+        control = _control(home, inside)
+        content = _bundle(bundle)
+        training = _training(home, resume, name, request, options)
+        _tell(_driven(training, home, control, content, restarts, output), training, output)
+
+    finish(work, stopped=_STOPPED)
+
+
+def _control(home: Path, inside: str) -> Control:
+    quieten()
+    from server.gateway.versions import check_flower
+
+    check_flower()
+    from common.address import Address
+    from server.gateway.control import Control
+    from server.gateway.folder import ServerFolder
+
+    return Control(ServerFolder.of_server(home), Address.read(inside))
+
+
+def _training(
+    home: Path, resume: str | None, name: str | None, path: Path | None, options: dict[str, Any]
+) -> Training:
+    from server.training.folder import Training, new_name
+
+    if resume is not None:
+        return Training.existing(home, resume)
+    return Training.create(home, _request(path, options), name or new_name(home))
+
+
+def _request(path: Path | None, options: dict[str, Any]) -> Request:
+    from common.config import read_toml
+    from server.training.request import Request
+
+    values = {} if path is None else read_toml(path)
+    where = "options" if path is None else f"{path} and options"
+    return Request.load({**values, **options}, where=where).checked()
+
+
+def _bundle(path: Path | None) -> bytes:
+    from common.bundle import build_bundle
+    from common.files import read_bytes
+
+    return build_bundle() if path is None else read_bytes(path)
+
+
+def _driven(
+    training: Training,
+    home: Path,
+    control: Control,
+    bundle: bytes,
+    restarts: int,
+    output: Format,
+) -> Outcome:
+    from server.training.driver import Driver
+
+    def say(line: str) -> None:
+        typer.echo(line, err=output is Format.JSON)
+
+    say(f"training  {training.name} in {training.path}")
+    driver = Driver(training, home.resolve(), control, bundle, say, restarts)
+    return driver.run()
+
+
+def _tell(found: Outcome, training: Training, output: Format) -> None:
+    """The result: a line for each thing that was reached, or an object."""
+    if output is Format.JSON:
+        values = found.model_dump(mode="json", include={"version", "promotion", "delivered"})
+        print_json({"training": training.name, "folder": str(training.path), **values})
+        return
+    typer.echo(f"model     {found.version}")
+    if found.promotion is not None:
+        typer.echo(f"promoted  as number {found.promotion}")
+    for name, code in found.delivered.items():
+        typer.echo(f"delivered {name}: {code}")

@@ -1,0 +1,61 @@
+"""What comes after the last round: the model registered, promoted if asked for, delivered."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from flwr.serverapp import Grid
+
+from server.delivery import deliver
+from server.models import Models
+from server.training.folder import OK, Outcome
+from server.training.request import Request
+
+__all__ = ["DELIVERY", "deliver_promoted", "finished"]
+
+DELIVERY: Final = "delivery"
+"""Folder of the last delivery that was asked for by itself, in the server's home."""
+_DELIVERY_SECONDS: Final = 300.0
+"""How long clients have to take a model."""
+
+
+def finished(grid: Grid, run: Path, home: Path, request: Request) -> Outcome:
+    """Register the model of a run; promote and deliver it where the request says so.
+
+    A run that is finished again keeps its version, and promotes nothing twice.
+
+    Raises:
+        ArtifactError: it may not be promoted, or is damaged.
+        DataError: the home cannot be written.
+    """
+    models = Models(home)
+    version = models.register(run.name, run / "server" / "model")
+    if not request.promote:
+        return Outcome(run_id=0, code=OK, version=version.version)
+    known = [one for one in models.promotions if one.version == version.version]
+    promotion = known[-1] if known else models.promote(version.version)
+    seconds = min(request.deadline_seconds, _DELIVERY_SECONDS)
+    return Outcome(
+        run_id=0,
+        code=OK,
+        version=version.version,
+        promotion=promotion.serial,
+        delivered=deliver(grid, home, seconds),
+    )
+
+
+def deliver_promoted(grid: Grid, run_id: int, home: Path) -> None:
+    """Deliver the promoted model, and write who has it to `delivery/outcome.json`.
+
+    Raises:
+        HushRecError: it cannot be delivered; it is in `outcome.json` too.
+    """
+    folder = home / DELIVERY
+    folder.mkdir(mode=0o700, exist_ok=True)
+    try:
+        delivered = deliver(grid, home, _DELIVERY_SECONDS)
+    except Exception as error:
+        Outcome.of_error(run_id, error).save(folder)
+        raise
+    Outcome(run_id=run_id, code=OK, delivered=delivered).save(folder)

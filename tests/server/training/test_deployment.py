@@ -1,0 +1,74 @@
+"""`hushrec server train` over real processes: whoever is killed, it comes to its model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from server.models import Models
+from server.registry import Registry
+from tests.server.training.federation import NAMES, Federation
+
+ASKED = ("--rounds", 2, "--dim", 4, "--epsilon", 2, "--delta", 1e-3, "--deadline-seconds", 60)
+
+
+@pytest.fixture(scope="module")
+def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
+    """Everybody enrolled, let in and started."""
+    found = Federation(tmp_path_factory.mktemp("training") / "net")
+    found.folder.mkdir()
+    try:
+        found.enrol()
+        found.start_gateway()
+        for name in NAMES:
+            found.let_in(name)
+            found.start_shop(name)
+        yield found
+    finally:
+        found.close()
+
+
+def test_a_deployment_trains(federation: Federation, subtests: pytest.Subtests) -> None:
+    """One test, since tests of one module may be dealt to several processes."""
+    checks: list[Callable[[Federation], None]] = [
+        a_training_survives_its_server_app,
+    ]
+    for check in checks:
+        with subtests.test(check.__name__):
+            check(federation)
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """Of every file of the checkpoints that are there."""
+    return {
+        path.relative_to(folder).as_posix(): sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def a_training_survives_its_server_app(here: Federation) -> None:
+    here.start_training("train", "--name", "first", *ASKED)
+    here.said("train", "round     1/3")
+    here.kill_server_app("first")
+    before = hashes(here.run_folder("first") / "server" / "checkpoints" / "step-0001")
+    assert here.ended("train") == 0, here.logs()
+    log = (here.folder / "train.log").read_text()
+    assert log.count("started   run") == 2
+    assert "stopped   internal: the server app of run" in log
+    assert [line.split()[1] for line in log.splitlines() if line.startswith("round ")] == [
+        "1/3", "2/3", "3/3"
+    ]  # fmt: skip
+    assert "delivered shop-1: ok" in log
+    assert hashes(here.run_folder("first") / "server" / "checkpoints" / "step-0001") == before
+    assert [r.answered for r in Registry(here.run_folder("first") / "server").rounds()] == [
+        NAMES, NAMES, NAMES
+    ]  # fmt: skip
+    assert here.spends() == {name: [3] for name in NAMES}
+    current = Models(here.home).current
+    assert current is not None
+    assert json.loads((here.shop("shop-1") / "models" / "current.json").read_text())
