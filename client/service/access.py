@@ -16,7 +16,8 @@ if TYPE_CHECKING:  # generic in its stubs alone
 
 __all__ = ["Access"]
 
-_OPEN: Final = "/grpc.health.v1.Health/"
+_OPEN: Final = "/grpc.health.v1.Health/Check"
+"""Not `Watch`: a call that never ends is one fewer for those who have the token."""
 _HEADER: Final = "authorization"
 
 
@@ -36,7 +37,7 @@ class Access(grpc.ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler | None:
         """The handler of a call, or the one that refuses it."""
-        if handler_call_details.method.startswith(_OPEN):
+        if handler_call_details.method == _OPEN:
             return continuation(handler_call_details)
         shown = [v for k, v in handler_call_details.invocation_metadata if k == _HEADER]
         if len(shown) == 1 and self._token.fits(shown[0]):

@@ -53,7 +53,8 @@ class Models:
                 "no model has been delivered to this client yet.",
                 remedy="The catalogue can be searched and events recorded meanwhile.",
             )
-        if served.catalogue_version != stock.shelf.version:
+        fits = served.model.n_items == len(stock.shelf)
+        if served.catalogue_version != stock.shelf.version or not fits:
             raise ArtifactError(
                 Code.ARTIFACT_CATALOGUE,
                 "the model that was delivered is for another catalogue than the client's.",

@@ -26,6 +26,8 @@ _PREFIX: Final = 0.5
 
 def words_of(text: str) -> list[str]:
     """Words without case, accents and compatibility forms."""
+    if text.isascii():
+        return _WORD.findall(text.lower())
     plain = unicodedata.normalize("NFKD", text.casefold())
     return _WORD.findall("".join(char for char in plain if not unicodedata.combining(char)))
 

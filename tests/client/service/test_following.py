@@ -1,9 +1,13 @@
 """The service follows its folder: models, imports and the policy, without a restart."""
 
 import grpc
+import numpy as np
 import pytest
 
+from client.models import ModelStore
 from client.service.v1 import recommender_pb2 as pb
+from client.store import ClientStore
+from common.models.refit import RefitSettings, refit
 from tests.client.service.shop import (
     ITEMS,
     catalogue,
@@ -24,6 +28,18 @@ def arrays_of(folder, serial):
     """The arrays of a delivered version."""
     (found,) = (folder / "models").glob(f"{serial:04}-*/arrays.safetensors")
     return found
+
+
+def own_best(folder, user_id):
+    """Refit, fold in, sort everything: what the shop's own model says first."""
+    store, held = ClientStore.open(folder), ModelStore(folder).current()
+    assert held is not None
+    settings, rng = RefitSettings(), np.random.default_rng(held.serial)
+    model = refit(held.model, store.histories, settings, rng).model
+    history = store.histories.take(np.array([store.user_ids.index(user_id)]))
+    scores = model.scores(model.fold_in(history))[0]
+    order = np.argsort(-scores, kind="stable")[:10]
+    return [(f"i{item}", pytest.approx(scores[item])) for item in order]
 
 
 def test_before_the_first_model(tmp_path):
@@ -108,6 +124,7 @@ def test_shop_serving_is_the_policys_to_give_and_to_take(tmp_path):
         assert service.desk.models.wait_tuned(60)
         own = caller.recommend("u1", include_known=True)
         assert own.basis.serving == pb.SHOP
+        assert [(item.item_id, item.score) for item in own.items] == own_best(folder, "u1")
         released = caller.SimilarItems(pb.SimilarItemsRequest(item_id="i1"))
         assert released.basis.serving == pb.JOINT
         explained = caller.Explain(pb.ExplainRequest(user_id="u1", item_id="i0"))

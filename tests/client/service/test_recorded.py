@@ -128,6 +128,19 @@ def test_a_write_is_whole_or_nothing(tmp_path):
         assert recorded.items_of("u") == []
 
 
+def test_a_full_disk_is_said_and_nothing_is_half_written(tmp_path):
+    """SQLite's own bound on pages, which ends as a disk does."""
+    with Recorded.open(tmp_path) as recorded:
+        (pages,) = recorded._writer.execute("PRAGMA page_count").fetchone()
+        recorded._writer.execute(f"PRAGMA max_page_count = {pages + 2}")
+        many = [Event(f"{place}", "u", f"i{place}", 1) for place in range(1000)]
+        with pytest.raises(DataError) as error:
+            recorded.write(many, 0)
+        assert error.value.code == Code.DISK_FULL
+        assert recorded.items_of("u") == []
+        assert recorded.write(many[:1], 0).recorded == 1
+
+
 @pytest.mark.parametrize("content", [b"not a database at all" * 300, b"SQLite format 3\x00oops"])
 def test_what_is_no_such_file_is_said_and_left_alone(tmp_path, content):
     (tmp_path / RECORDED).write_bytes(content)

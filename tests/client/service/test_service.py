@@ -6,6 +6,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from client.service import answers
 from client.service.serving import NAME
 from client.service.v1 import recommender_pb2 as pb
 from common.arrays import Histories
@@ -267,6 +268,8 @@ def test_health_needs_no_token(caller):
     for name in ("", NAME):
         reply = stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=30)
         assert reply.status == health_pb2.HealthCheckResponse.SERVING
+    watch = stub.Watch(health_pb2.HealthCheckRequest(), timeout=30)
+    assert refusal(lambda: next(watch)) == (grpc.StatusCode.UNAUTHENTICATED, "service-token")
 
 
 def test_a_message_above_the_bound_is_not_read(caller):
@@ -279,6 +282,19 @@ def test_what_is_the_callers_alone_is_readable_by_nobody_else(shop):
     caller.record(("private", "u1", "i1"))
     for name in ("service.token", "recorded.sqlite", "recorded.sqlite-wal"):
         assert (folder / name).stat().st_mode & 0o077 == 0, name
+
+
+def test_what_nobody_foresaw_quotes_nobody(caller, monkeypatch, caplog):
+    def fails(*_):
+        raise ValueError("row of Ada-Lovelace-1815")
+
+    monkeypatch.setattr(answers, "recommend", fails)
+    with pytest.raises(grpc.RpcError) as error:
+        caller.recommend("Ada-Lovelace-1815")
+    assert refusal(lambda: caller.recommend("u1")) == (grpc.StatusCode.INTERNAL, "internal")
+    assert "Ada" not in error.value.details()
+    assert "Ada" not in caplog.text
+    assert "ValueError" in caplog.text
 
 
 def test_joint_answers_do_not_depend_on_other_shoppers(tmp_path):
