@@ -153,21 +153,33 @@ def _open(home: Home, clock: Clock | None) -> ClientStore:
 
     try:
         store = ClientStore.open(home.folder)
-        if store.settings.retention_days is not None:
-            from client.keeping import current_store
-
-            store = current_store(home.folder, datetime.now(UTC) if clock is None else clock())
     except ConfigError:  # client.toml says nothing about anybody
         raise
     except Exception as error:
-        raise DataError(
-            Code.CLIENT_UNREADY,
-            f"the client's data cannot be used: {getattr(error, 'message', repr(error))}",
-            where=getattr(error, "where", "") or str(home.folder),
-            remedy=getattr(error, "remedy", "") or "Import the log again.",
-        ) from error
+        raise _unready(error, home) from error
     check_home(home, store.settings)
+    if store.settings.retention_days is not None:
+        return _kept(home, datetime.now(UTC) if clock is None else clock())
     return store
+
+
+def _kept(home: Home, now: datetime) -> ClientStore:
+    """The data less what is too old; whatever goes wrong with that, data are the reason."""
+    from client.keeping import current_store
+
+    try:
+        return current_store(home.folder, now)
+    except Exception as error:
+        raise _unready(error, home) from error
+
+
+def _unready(error: Exception, home: Home) -> DataError:
+    return DataError(
+        Code.CLIENT_UNREADY,
+        f"the client's data cannot be used: {getattr(error, 'message', repr(error))}",
+        where=getattr(error, "where", "") or str(home.folder),
+        remedy=getattr(error, "remedy", "") or "Import the log again.",
+    )
 
 
 app = make_app()

@@ -16,9 +16,17 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
 from flwr.common.serde import message_to_proto
 
 from client import release
-from common.errors import Code, DataError, ReleaseError
+from client.store import CLIENT_TOML
+from common.errors import (
+    Code,
+    ConfigError,
+    DataError,
+    HushRecError,
+    PolicyError,
+    ReleaseError,
+)
 from common.privacy.heads import SignedHead
-from common.protocol import HELLO, OK, RECEIPT, STEP
+from common.protocol import HELLO, MODEL, OK, RECEIPT, STEP
 from common.schedule import Schedule, schedule_of
 from common.solvers import popularity, registry
 from common.solvers.base import NoisyTotal, Step
@@ -255,6 +263,19 @@ def test_the_hello_is_guarded_too(shop: Any, monkeypatch: Any, phase: str) -> No
     assert_code_only(shop.send(RecordDict(), HELLO), Code.CLIENT_UNREADY)
 
 
+@pytest.mark.parametrize("error", [ConfigError, DataError, PolicyError])
+@pytest.mark.parametrize("kind", [STEP, HELLO, MODEL, RECEIPT])
+def test_what_goes_wrong_with_what_is_too_old_tells_nothing_of_the_log(
+    shop: Any, monkeypatch: Any, kind: str, error: type[HushRecError]
+) -> None:
+    """Whether events have times, or one is too old, is about data."""
+    path = shop.folder / CLIENT_TOML
+    path.write_text(f"retention_days = 30\n{path.read_text()}")
+    failing = raising(error(Code.CONFIG_INVALID, SECRET, where=SECRET))
+    monkeypatch.setattr("client.keeping.current_store", failing)
+    assert_code_only(shop.send(RecordDict(), kind), Code.CLIENT_UNREADY)
+
+
 @pytest.mark.parametrize("kind", ["train", "train.other", "evaluate", "query.profile"])
 def test_an_unknown_kind_of_message_leaves_as_a_code(shop: Any, kind: str) -> None:
     message = Message(RecordDict(), dst_node_id=5, message_type="train.step", group_id="g")
@@ -398,7 +419,7 @@ print({{name: dict(record) for name, record in reply.content.items()}})
 """
 
 
-@pytest.mark.parametrize("kind", [STEP, HELLO])
+@pytest.mark.parametrize("kind", [STEP, HELLO, MODEL])
 def test_an_import_that_fails_leaves_as_a_code(run_folder: Any, kind: str) -> None:
     home = run_folder.path / "clients" / "shop-1"
     script = BLOCKED.format(blocked=HEAVY, secret=SECRET, kind=kind, home=home)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,9 +11,7 @@ from client.models import ModelStore
 from common.errors import Code, DataError
 from common.protocol import MODEL, OK
 from tests.client.test_release_rule import (
-    BLOCKED,
     ERRORS,
-    HEAVY,
     SECRET,
     assert_code_only,
     raising,
@@ -24,7 +19,6 @@ from tests.client.test_release_rule import (
 )
 from tests.sent_models import a_message
 
-ROOT = Path(__file__).parents[2]
 PHASES = [
     ("client.app.resolve_home", "resolve home"),
     ("client.store.ClientStore.open", "open store"),
@@ -88,12 +82,3 @@ def test_being_told_to_stop_sends_nothing_and_keeps_what_was_there(
             shop.send(records, MODEL)
     assert ModelStore(shop.folder).current() is None
     assert_code_only(shop.send(records, MODEL), OK)
-
-
-def test_an_import_that_fails_leaves_as_a_code(run_folder: Any) -> None:
-    home = run_folder.path / "clients" / "shop-1"
-    script = BLOCKED.format(blocked=HEAVY, secret=SECRET, kind=MODEL, home=home)
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "{'reply': {'code': 'internal', 'head': ''}, 'release': {}}"
