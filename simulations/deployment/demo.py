@@ -89,7 +89,7 @@ def lay_out(folder: Path, demo: Demo) -> Layout:
         _enrolled(places, name, demo, invitation, (path, made.catalogue))
         for name, path in made.events.items()
     ]
-    _acquaint(places, cards)
+    _acquaint(places, cards, pinned="distributed" in demo.modes)
     _list_bundle(places, cards)
     _let_in(places.folder, cards)
     return layout
@@ -122,11 +122,11 @@ def _enrolled(
     return enrol(wish, places.shop(name), invitation, *files).card
 
 
-def _acquaint(places: Places, cards: Sequence[Card]) -> None:
-    """The operator has every card, and each shop those of all others."""
+def _acquaint(places: Places, cards: Sequence[Card], *, pinned: bool) -> None:
+    """The operator has every card; for secure sums each shop has those of all others."""
     for card in cards:
         add(places.server, card)
-        for other in cards:
+        for other in cards if pinned else ():
             if other != card:
                 pin_peer(places.shop(card.name), other)
 

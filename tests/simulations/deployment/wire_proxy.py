@@ -9,7 +9,6 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,18 +30,21 @@ _CHUNK = 1 << 16
 
 @dataclass
 class Recorder:
-    """Passes every byte on, and keeps those that the shop sent, by connection.
+    """Passes every byte on, and keeps it, by connection.
 
     Attributes:
         server: the server's home, with its authority.
         listen: where the server listens, IP:PORT.
         folder: for the recorder's own certificate.
+        sent: by the shop.
+        told: by the server.
     """
 
     server: Path
     listen: str
     folder: Path
     sent: list[bytearray] = field(default_factory=list)
+    told: list[bytearray] = field(default_factory=list)
 
     def __enter__(self) -> Self:
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -88,18 +90,19 @@ class Recorder:
             shop = self._shown.wrap_socket(plain, server_side=True)
             onward = socket.create_connection((host, int(port)))
             server = self._trusted.wrap_socket(onward, server_hostname=host)
-            kept = bytearray()
-            self.sent.append(kept)
-            back = threading.Thread(target=_pass, args=(server, shop, lambda _: None), daemon=True)
+            sent, told = bytearray(), bytearray()
+            self.sent.append(sent)
+            self.told.append(told)
+            back = threading.Thread(target=_pass, args=(server, shop, told), daemon=True)
             back.start()
-            _pass(shop, server, kept.extend)
+            _pass(shop, server, sent)
             back.join()
 
 
-def _pass(source: ssl.SSLSocket, sink: ssl.SSLSocket, keep: Callable[[bytes], object]) -> None:
+def _pass(source: ssl.SSLSocket, sink: ssl.SSLSocket, kept: bytearray) -> None:
     with suppress(OSError, ValueError):
         while chunk := source.recv(_CHUNK):
-            keep(chunk)
+            kept.extend(chunk)
             sink.sendall(chunk)
     for one in (source, sink):
         with suppress(OSError):
