@@ -12,10 +12,20 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from client.sealed import Sealer
-from common.errors import Code, DataError
+from common.errors import Code, ConfigError, DataError
 from common.files import write_atomic
 
-__all__ = ["EVENTS", "HELDOUT", "NAMES", "REJECTED", "SEALED", "DataFiles", "Stamp", "stamp_of"]
+__all__ = [
+    "EVENTS",
+    "HELDOUT",
+    "NAMES",
+    "REJECTED",
+    "SEALED",
+    "DataFiles",
+    "Stamp",
+    "check_own",
+    "stamp_of",
+]
 
 EVENTS: Final = "events.parquet"
 """The event table that a client trains on."""
@@ -108,6 +118,10 @@ class DataFiles:
         _unlink(self.folder / name)
         _unlink(self._sealed(name))
 
+    def leftovers(self) -> list[Path]:
+        """Files that somebody was writing who died; whoever deletes them is `alone`."""
+        return [path for name in NAMES for path in self.folder.glob(f".{name}.*.part")]
+
     def stamps(self, *names: str) -> tuple[Stamp, ...]:
         """Changes whenever a file, its form or the key is replaced."""
         paths = [path for name in names for path in (self.folder / name, self._sealed(name))]
@@ -120,6 +134,27 @@ class DataFiles:
 
     def _is_to_be_sealed(self, name: str) -> bool:
         return self.key_file is not None and not (self.folder / name).exists()
+
+
+def check_own(folder: Path) -> None:
+    """Who writes here is whom the folder belongs to: else its node could not read the result.
+
+    Raises:
+        ConfigError: `config-invalid`, it is another user's; `config-not-found`, it is not there.
+    """
+    try:
+        owner = folder.stat().st_uid
+    except OSError as error:
+        raise ConfigError(
+            Code.CONFIG_NOT_FOUND, f"cannot be used: {error.strerror}.", where=str(folder)
+        ) from None
+    if owner != os.geteuid():
+        raise ConfigError(
+            Code.CONFIG_INVALID,
+            f"this folder belongs to user {owner}, and you are user {os.geteuid()}.",
+            where=str(folder),
+            remedy="Do it as the user that the client runs as: what is written here is private.",
+        )
 
 
 def stamp_of(path: Path) -> Stamp:

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import pandas as pd
 
-from client.data_files import REJECTED, DataFiles
+from client.data_files import REJECTED, DataFiles, check_own
 from client.guard.alone import alone
 from client.keeping import (
     IMPORTED,
@@ -87,6 +87,7 @@ def import_events(
         HushRecError: the folder cannot be used.
     """
     owner = Owner.of(folder)
+    check_own(folder)
     catalogue = Catalogue.load((folder / owner.settings.catalogue).resolve())
     found = None if file is None else _read(file, catalogue, now)
     with alone(owner.ledger_path):

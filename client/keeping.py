@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import io
 import shutil
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import Final
 
 import pandas as pd
 
-from client.data_files import EVENTS, HELDOUT, REJECTED, DataFiles
+from client.data_files import EVENTS, HELDOUT, REJECTED, DataFiles, check_own
 from client.guard.alone import alone
 from client.owner import Owner
 from client.recorded_log import forget_older
@@ -33,6 +33,7 @@ __all__ = [
     "FROZEN_DAYS",
     "IMPORTED",
     "Pruned",
+    "copies_of",
     "current_store",
     "oldest_kept",
     "prune",
@@ -116,15 +117,18 @@ def current_store(folder: Path, now: datetime) -> ClientStore:
 
 
 def prune(folder: Path, now: datetime) -> Pruned:
-    """Delete what is too old, and copies that no job needs any more.
+    """Delete what is too old, copies that no job needs any more, and what a crash has left.
 
     Raises:
         HushRecError: the folder cannot be read or written; what was deleted before is gone.
     """
     owner = Owner.of(folder)
+    check_own(folder)
     before = oldest_kept(owner.settings.retention_days, now)
     with alone(owner.ledger_path):
         files = data_files(folder)
+        for path in files.leftovers():
+            path.unlink()
         events = read_events_of(files)
         kept = without_expired(events, before)
         if len(kept) < len(events):
@@ -199,7 +203,7 @@ def _thaw(owner: Owner, now: datetime) -> int:
     needed, last = _needed(owner), (now - timedelta(days=FROZEN_DAYS)).timestamp()
     gone = [
         copy
-        for copy in _copies(owner.folder)
+        for copy in copies_of(owner.folder)
         if copy.name not in needed or copy.stat().st_mtime < last
     ]
     for copy in gone:
@@ -207,7 +211,8 @@ def _thaw(owner: Owner, now: datetime) -> int:
     return len(gone)
 
 
-def _copies(folder: Path) -> Iterable[Path]:
+def copies_of(folder: Path) -> Sequence[Path]:
+    """The frozen copies of a client's folder."""
     frozen = folder / FROZEN
     return sorted(frozen.iterdir()) if frozen.is_dir() else ()
 

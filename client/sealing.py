@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from client.data_files import NAMES, DataFiles
+from client.data_files import NAMES, DataFiles, check_own
 from client.guard.alone import alone
 from client.sealed import Sealer, make_key
 from client.store import CLIENT_TOML, FROZEN, ClientSettings
@@ -57,6 +57,7 @@ def seal_folder(folder: Path, key_file: Path) -> Sealing:
         DataError: `store-sealed`, what is there is no key; or the disk refuses.
     """
     folder, key_file = folder.resolve(), key_file.resolve()
+    check_own(folder)
     settings = ClientSettings.load_toml(folder / CLIENT_TOML)
     if key_file.is_relative_to(folder):
         raise _invalid(
@@ -87,6 +88,7 @@ def unseal_folder(folder: Path) -> Sealing:
         DataError: `store-sealed`, the key is not there; or the disk refuses.
     """
     folder = folder.resolve()
+    check_own(folder)
     named = ClientSettings.load_toml(folder / CLIENT_TOML).key_file
     if named is None:
         raise _invalid("this folder is not sealed", str(folder / CLIENT_TOML), "")
@@ -104,6 +106,8 @@ def _converted(files: DataFiles, *, to_plain: bool = False) -> Iterator[str]:
     copies = sorted(frozen.iterdir()) if frozen.is_dir() else []
     for place in (files.folder, *copies):
         source = DataFiles(place, files.key_file)
+        for path in source.leftovers():
+            path.unlink()
         wanted = DataFiles(place, None) if to_plain else source
         for name in NAMES:
             data = source.read(name)

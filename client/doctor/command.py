@@ -8,7 +8,13 @@ from typing import Annotated, Final
 
 import typer
 
-from client.doctor.data import check_data, check_recorded, check_rejected, check_sealing
+from client.doctor.data import (
+    check_data,
+    check_leftovers,
+    check_recorded,
+    check_rejected,
+    check_sealing,
+)
 from client.doctor.findings import Check, Finding, Patient, run_checks, worst
 from client.doctor.machine import check_clock, check_disk, check_memory, check_versions
 from client.doctor.promises import (
@@ -33,6 +39,7 @@ CHECKS: Final[tuple[tuple[str, Check], ...]] = (
     ("data", check_data),
     ("rejected", check_rejected),
     ("recorded", check_recorded),
+    ("leftovers", check_leftovers),
     ("policy", check_policy),
     ("roster", check_roster),
     ("ledger", check_ledger),

@@ -16,14 +16,20 @@ import pandas as pd
 
 from client.data_files import EVENTS, HELDOUT, REJECTED, DataFiles
 from client.doctor.findings import Finding, Patient, fail, fine, warn
-from client.keeping import oldest_kept, read_events_of, without_expired
+from client.keeping import (
+    FROZEN_DAYS,
+    copies_of,
+    oldest_kept,
+    read_events_of,
+    without_expired,
+)
 from client.recorded_log import RECORDED, recorded_events
 from client.store import CLIENT_TOML, data_files
 from common.catalogue import Catalogue
 from common.errors import Code
 from common.interactions.table import check_table
 
-__all__ = ["check_data", "check_recorded", "check_rejected", "check_sealing"]
+__all__ = ["check_data", "check_leftovers", "check_recorded", "check_rejected", "check_sealing"]
 
 _DAY: Final = timedelta(days=1)
 _MANY: Final = 0.05
@@ -114,6 +120,17 @@ def check_recorded(patient: Patient) -> Iterator[Finding]:
     if found:
         said = f"{len(found)} recorded events wait for `hushrec client import --recorded`"
         yield fine(said, patient.folder / RECORDED)
+
+
+def check_leftovers(patient: Patient) -> Iterator[Finding]:
+    """What a crash has left, and copies of the log that are older than they are to be."""
+    remedy = "Run `hushrec client prune`."
+    for path in data_files(patient.folder).leftovers():
+        yield warn("is what a crash has left of a file with customers' events", path, remedy)
+    last = (patient.now - timedelta(days=FROZEN_DAYS)).timestamp()
+    for copy in copies_of(patient.folder):
+        if copy.stat().st_mtime < last:
+            yield warn(f"is a copy of the log, older than {FROZEN_DAYS} days", copy, remedy)
 
 
 def check_sealing(patient: Patient) -> Iterator[Finding]:

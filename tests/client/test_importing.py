@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -92,6 +93,25 @@ def test_new_events_come_in_and_old_ones_once(north: Path) -> None:
     pd.testing.assert_frame_equal(after.iloc[:90], before)
     assert list(after["item_id"][90:]) == ["b", "c"]
     assert "new" in ClientStore.open(north).user_ids
+
+
+def test_a_log_that_was_lost_is_begun_again(north: Path) -> None:
+    """As after a key that is gone: what is sealed with it is deleted by its owner."""
+    (north / EVENTS).unlink()
+    done = import_events(north, csv(north, "new,b,2026-02-01"), NOW)
+    assert (done.added, done.events) == (1, 1)
+    assert ClientStore.open(north).user_ids == ("new",)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the folder of another user takes root")
+def test_a_folder_of_another_user_is_left_alone(north: Path) -> None:
+    os.chown(north, 12345, -1)
+    with pytest.raises(ConfigError) as caught:
+        import_events(north, csv(north, "new,b,2026-02-01"), NOW)
+    assert "user 12345" in caught.value.message
+    with pytest.raises(ConfigError):
+        prune(north, NOW)
+    assert len(log(north)) == 90
 
 
 def test_the_same_file_again_changes_nothing(north: Path) -> None:

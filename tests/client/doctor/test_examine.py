@@ -197,6 +197,19 @@ def test_a_key_beside_what_it_opens(ward: Ward, tmp_path: Path) -> None:
     assert "beside what it opens" in ward.one().what
 
 
+def test_what_a_crash_has_left(ward: Ward) -> None:
+    left = ward.folder / f".{EVENTS}.4711.part"
+    left.write_bytes(b"PAR1 somebody")
+    found = ward.one()
+    assert (found.check, found.level, found.where) == ("leftovers", "warn", str(left))
+    assert hushrec("client", "prune", ward.folder).exit_code == 0
+    assert not left.exists()
+    (ward.folder / "frozen" / "00ff").mkdir(parents=True)
+    assert ward.trouble() == []
+    eight_days = NOW + timedelta(days=8)
+    assert "older than 7 days" in ward.one(now=eight_days).what
+
+
 def test_recorded_events_wait(ward: Ward) -> None:
     with Recorded.open(ward.folder) as service:
         service.write([Event("e", "u1", "a", 1)], 0)

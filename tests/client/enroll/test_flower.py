@@ -133,6 +133,9 @@ def test_an_enrolled_client_is_let_in_once_it_is_added(
     assert not deployment.is_online("stranger")
     until(lambda: has(deployment, "north", node="ready"), "the node to say so")
     assert deployment.health("north")["status"] == "ok", deployment.log("north")
+    looked = json.loads(hushrec("doctor", tmp_path / "north", "--format", "json").stdout)
+    (server_seen,) = [one for one in looked["findings"] if one["check"] == "server"]
+    assert (server_seen["level"], server_seen["what"][-12:]) == ("ok", "clock agrees")
     goes_on_without_the_server(deployment)
     assert said("enroll", "status", deployment.home)["broken"] is False
     assert said("enroll", "status", tmp_path / "north")["broken"] is False
