@@ -41,7 +41,9 @@ OTHERS_OPTIONS = {"--help", "--constraint", "--strict", "--node-config", "--run-
 OTHERS_OPTIONS |= {"--heartbeat-seconds"}
 """Options in prose of every command, of pip, mypy or Flower, or of the launcher."""
 OTHERS_COMMANDS = {".", "apt-get", "cat", "cd", "export", "git", "pytest", "python", "ruff"}
-OTHERS_COMMANDS |= {"flower-superlink", "flower-supernode", "flwr", "ssh-keygen", "systemctl"}
+OTHERS_COMMANDS |= {"done", "for", "until"}
+OTHERS_COMMANDS |= {"docker", "flower-superlink", "flower-supernode", "flwr", "ssh-keygen"}
+OTHERS_COMMANDS |= {"systemctl"}
 
 
 class Block(NamedTuple):
