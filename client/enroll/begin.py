@@ -17,7 +17,7 @@ from typing import Final
 from client.enroll.card import write_card
 from client.enroll.node_key import make_node_key
 from client.enroll.policy_text import first_policy
-from client.enroll.start_files import ROOTS, client_service
+from client.enroll.start_files import INVITATION, ROOTS, client_service
 from client.roster_key import make_roster_key
 from client.store import CLIENT_TOML, POLICY_TOML, ClientSettings
 from common.catalogue import Catalogue
@@ -37,8 +37,6 @@ CATALOGUE: Final = "catalogue.json"
 EVENTS: Final = "events.parquet"
 REJECTED: Final = "rejected.csv"
 """Rows of the shop's table that were set aside, each with what is wrong with it."""
-INVITATION: Final = "invitation.json"
-"""The server's, as it was compared."""
 
 
 class Wish(Settings):

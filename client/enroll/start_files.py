@@ -8,8 +8,10 @@ from typing import Final
 
 from common.enrolment.start import Service
 
-__all__ = ["ROOTS", "client_service"]
+__all__ = ["INVITATION", "ROOTS", "client_service"]
 
+INVITATION: Final = "invitation.json"
+"""The server's, as it was compared: where the client finds its server."""
 ROOTS: Final = "ca.pem"
 """The authority of the invitation: what the launcher's `--root-certificates` takes."""
 _RESTART_SECONDS: Final = 5

@@ -44,7 +44,7 @@ def run(
     configure("run", style)
 
     def work() -> None:
-        from client.enroll.begin import INVITATION
+        from client.enroll.start_files import INVITATION
         from client.owner import Owner
         from client.running.supervisor import Start, node_command, run_client, service_command
         from common.address import Address

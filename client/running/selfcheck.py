@@ -7,14 +7,17 @@ does, and keeps nobody waiting.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from client.doctor.command import examine
-from client.doctor.findings import Finding
 from common.log_records import known_file
 from common.logs import Public, Style, configure, configure_by_environment, fields
+
+if TYPE_CHECKING:
+    from client.doctor.findings import Finding
 
 __all__ = ["main"]
 
@@ -28,6 +31,9 @@ def main(folder: Path) -> None:
     """
     if not configure_by_environment("check"):
         configure("check", Style.TEXT)
+    os.nice(10)  # the parts come first
+    from client.doctor.command import examine
+
     for finding in examine(folder, datetime.now(UTC), offline=True):
         if finding.level != "ok":
             _LOG.warning("`hushrec doctor` has something to say", extra=_fields(finding))

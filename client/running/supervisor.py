@@ -15,9 +15,6 @@ from typing import Any, Final
 
 from client.enroll.node_key import NODE_KEY
 from client.enroll.start_files import ROOTS
-from client.monitor.health import health_page
-from client.monitor.metrics import metrics_page
-from client.monitor.reading import Watched
 from client.owner import Owner
 from client.running.backoff import Backoff
 from client.running.keeper import Keeper
@@ -25,7 +22,7 @@ from client.running.lock import only_one
 from client.running.state import Parts, PartState
 from common.address import Address
 from common.errors import HushRecError
-from common.http_pages import PageServer
+from common.http_pages import Page, PageServer
 
 __all__ = ["Start", "node_command", "run_client", "service_command"]
 
@@ -88,15 +85,15 @@ async def _run(start: Start) -> None:
     told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told.set)
-    watched = Watched(start.owner, Parts())
+    states = Parts()
     commands = {"node": start.node, "service": start.service}
     keepers = [
         Keeper(name, commands[name], state, grace_seconds=start.grace_seconds)
-        for name, state in watched.parts.items()
+        for name, state in states.items()
     ]
     parts = [keeper.keep(told) for keeper in keepers]
     try:
-        await _all([*parts, _watch(watched, start, told), _check(start, told)], told)
+        await _all([*parts, _watch(states, start, told), _check(start, told)], told)
     finally:
         _LOG.info("everything has ended")
 
@@ -114,16 +111,20 @@ async def _all(parts: Sequence[Coroutine[Any, Any, None]], told: asyncio.Event) 
 async def _check(start: Start, told: asyncio.Event) -> None:
     """Have the doctor look, beside everything else; what it finds is a line, and stops nothing."""
     command = (sys.executable, "-I", "-m", "client.running.selfcheck", str(start.owner.folder))
-    await Keeper("check", command, PartState()).run_once(told)
+    try:
+        await Keeper("check", command, PartState()).run_once(told)
+    except OSError as error:
+        _LOG.warning("nothing was checked: %s", error)
 
 
-async def _watch(watched: Watched, start: Start, told: asyncio.Event) -> None:
+async def _watch(states: Parts, start: Start, told: asyncio.Event) -> None:
     """The monitor; where its address is taken, it waits for it."""
     backoff = Backoff()
-    pages = {
-        "/health": lambda: health_page(watched),
-        "/metrics": lambda: metrics_page(watched),
-    }
+    try:
+        pages = await asyncio.to_thread(_pages, start.owner, states)
+    except Exception:  # noqa: BLE001  a monitor that cannot be loaded stops no part
+        _LOG.exception("no monitor")
+        return
     while not told.is_set():
         try:
             server = PageServer(start.monitor, pages)
@@ -139,3 +140,13 @@ async def _watch(watched: Watched, start: Start, told: asyncio.Event) -> None:
             await told.wait()
             await asyncio.to_thread(server.shutdown)
             thread.join()
+
+
+def _pages(owner: Owner, states: Parts) -> dict[str, Page]:
+    """Loads what reads a ledger, while the parts are on their way."""
+    from client.monitor.health import health_page
+    from client.monitor.metrics import metrics_page
+    from client.monitor.reading import Watched
+
+    watched = Watched(owner, states)
+    return {"/health": lambda: health_page(watched), "/metrics": lambda: metrics_page(watched)}
