@@ -17,6 +17,8 @@ from typing import Any
 import httpx
 import pytest
 
+from client.running.lock import only_one
+from common.errors import Code, RunError
 from tests.client.launcher.deployment import free_port, until
 
 ROOT = Path(__file__).parents[3]
@@ -156,15 +158,13 @@ def test_nothing_is_left_where_the_supervisor_is_killed(client: Client) -> None:
     run = client.start("stubborn", "stubborn")
     for name in ("node", "service"):
         until(lambda name=name: client.health().get(name, {}).get("state") == "ready", name)
-    other = client.start("serve", "serve")
-    assert other.wait(60) == 2
-    assert client.said("ends with an error", code="run-in-use")
+    with pytest.raises(RunError) as refused, only_one(client.folder):
+        pass
+    assert refused.value.code is Code.RUN_IN_USE
     pids = [*client.pids("node"), *client.pids("service")]
     assert all(map(lives, pids))
     run.kill()
     run.wait()
     until(lambda: not any(map(lives, pids)), "the parts to end", 30)
-    again = client.start("serve", "serve")  # nothing is in the way
-    until(lambda: len(client.pids("node")) == 2, "the next start")
-    again.terminate()
-    assert again.wait(60) == 0
+    with only_one(client.folder):
+        assert not client.health()  # nothing is in the way of the next start
