@@ -75,6 +75,8 @@ def configure(role: str, style: Style) -> None:
     for logger in _loggers():
         logger.handlers.clear()
         logger.propagate = True
+        if type(logger) is logging.Logger:
+            logger.__class__ = _Joined  # it was made before
     logging.root.handlers[:] = [handler]
     logging.root.setLevel(logging.INFO)
     _GUARD[:] = [handler]

@@ -42,6 +42,7 @@ def guarded(style: logs.Style = logs.Style.JSON, role: str = "test") -> Iterator
         ],
     )
     before = (root.handlers[:], root.level, logging.getLogRecordFactory(), logging.getLoggerClass())
+    joined = [one for one, _, _ in known if type(one) is logs._Joined]
     kept = (logging.raiseExceptions, logging.lastResort)
     hooks = (sys.excepthook, threading.excepthook, sys.unraisablehook)
     vouched, guard, stderr, written = (
@@ -64,6 +65,8 @@ def guarded(style: logs.Style = logs.Style.JSON, role: str = "test") -> Iterator
         logging.raiseExceptions, logging.lastResort = kept
         sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
         for logger, handlers, propagate in known:
+            if type(logger) is logs._Joined and logger not in joined:
+                logger.__class__ = logging.Logger
             logger.handlers[:] = handlers
             logger.propagate = propagate
         log_records._VOUCHED.clear()

@@ -100,9 +100,14 @@ def test_a_handler_that_a_library_brings_has_nothing_to_quote(written: Written) 
     library.error("bad row %s", SECRET)
     assert own.getvalue() == ""
     assert written.last["event"] == "bad row …"
-    old = logging.getLogger("hushrec.client")
-    old.addHandler(logging.StreamHandler(own))  # one that was there before
-    old.error("bad row %s", SECRET)
+    OWN.addHandler(logging.StreamHandler(own))  # it was there before
+    OWN.propagate = False
+    OWN.error("bad row %s", SECRET)
+    assert own.getvalue() == ""
+    assert len(written.lines) == 2
+    other = type("Other", (logging.Logger,), {})("of.its.own")
+    other.addHandler(logging.StreamHandler(own))
+    other.error("bad row %s", SECRET)
     assert own.getvalue() == "bad row …\n"
 
 
