@@ -53,6 +53,7 @@ services:
   {name}:
     image: "${{HUSHREC_IMAGE:?the image with HushRec}}"
     entrypoint: {command}
+    init: true
     environment: {environment}
     volumes:
       - type: bind
