@@ -17,23 +17,22 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
-__all__ = ["children", "main"]
+__all__ = ["main", "parents"]
 
 _PR_SET_CHILD_SUBREAPER: Final = 36
 
 
-def children(parent: int) -> list[int]:
-    """Process ids of the children of a process, dead ones that nobody has looked at included."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
+def parents() -> dict[int, int]:
+    """The parent of every process, by process id; dead ones that nobody has looked at included."""
+    found = {}
+    for entry in os.listdir("/proc"):  # noqa: PTH208  often, and pathlib takes five times as long
+        if entry.isdigit():
             with suppress(OSError):  # it has ended meanwhile
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                if int(fields[1]) == parent:
-                    found.append(int(entry.name))
+                with open(f"/proc/{entry}/stat", "rb") as file:  # noqa: PTH123
+                    fields = file.read().rpartition(b")")[2].split()
+                found[int(entry)] = int(fields[1])
     return found
 
 
@@ -72,7 +71,7 @@ def _end_when_alone(pid: int) -> None:
 
 def _sweep() -> None:
     """End everything that is left; what an orphan has started becomes ours in its turn."""
-    while left := children(os.getpid()):
+    while left := [pid for pid, parent in parents().items() if parent == os.getpid()]:
         for pid in left:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -298,11 +298,15 @@ def _send(pid: int, number: signal.Signals) -> bool:
     return True
 
 
-def _family(pid: int, parent: int = 0) -> Iterator[Seen]:
-    try:
-        line = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return
-    yield Seen(pid, parent, line.replace(b"\0", b" ").decode(errors="replace").strip())
-    for child in keeper.children(pid):
-        yield from _family(child, pid)
+def _family(pid: int) -> Iterator[Seen]:
+    """A process and what it has started, parents first."""
+    below: dict[int, list[int]] = {}
+    for child, parent in sorted(keeper.parents().items()):
+        below.setdefault(parent, []).append(child)
+    waiting = [(pid, 0)]
+    while waiting:
+        one, parent = waiting.pop(0)
+        with suppress(OSError):  # it has ended meanwhile
+            line = Path(f"/proc/{one}/cmdline").read_bytes()
+            yield Seen(one, parent, line.replace(b"\0", b" ").decode(errors="replace").strip())
+        waiting += [(child, one) for child in below.get(one, [])]

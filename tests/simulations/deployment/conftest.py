@@ -17,6 +17,6 @@ from simulations.deployment.namespaces import HUB
 def laid_out(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Two shops, let in, and nobody running; tests in turn may start them."""
     folder = tmp_path_factory.mktemp("federation") / "all"
-    lay_out(folder, Demo(shops=2, users=60, items=40, hosts=(HUB,), epsilon=30.0, delta=1e-3))
+    lay_out(folder, Demo(shops=2, users=60, items=40, hosts=(HUB,), epsilon=16.0, delta=1e-3))
     yield folder
     shutil.rmtree(Places(folder).folder, ignore_errors=True)
