@@ -82,7 +82,10 @@ def renumbered(address: str) -> Passing:
 def unreachable(address: str, what: str) -> RunError:
     """Nothing answers, or not the server."""
     return RunError(
-        Code.SERVER_UNREACHABLE, f"{what}.", where=address, remedy="This node keeps trying."
+        Code.SERVER_UNREACHABLE,
+        f"{what.rstrip('.')}.",
+        where=address,
+        remedy="This node keeps trying.",
     )
 
 

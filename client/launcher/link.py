@@ -67,7 +67,7 @@ class Link:
             RunNotRunningException: the run is over, or is none of this node's.
             httpx.HTTPStatusError: the server refuses the request.
         """
-        for wait in _waits():
+        for tried, wait in enumerate(_waits()):
             try:
                 return self.once(call, request)
             except httpx.HTTPStatusError as error:
@@ -76,7 +76,8 @@ class Link:
                     raise
             except (httpx.TransportError, ValueError) as error:
                 reason = self._failure(error)
-            self._is_away(reason)
+            if tried > 0:  # a connection that was idle may have been closed meanwhile
+                self._is_away(reason)
             time.sleep(wait)
         raise RuntimeError("waits never end")  # pragma: no cover
 

@@ -73,7 +73,7 @@ def test_nodes_that_go_wrong(scene: Failing, subtests: pytest.Subtests) -> None:
 
 def a_node_that_was_killed_starts_again(scene: Failing) -> None:
     """It is looked for again further down, when its lease is over."""
-    scene.online("killed")
+    until(lambda: scene.is_heard("killed"), f"killed to be let in:\n{scene.log('killed')}")
     scene.kill("killed")
     scene.start("killed", scene.folder / "killed.key")
 
