@@ -20,9 +20,10 @@ from simulations.deployment.layout import Layout, Places
 from simulations.deployment.processes import Processes, Unit, until
 from simulations.deployment.relay import Relays
 
-__all__ = ["SERVER", "Federation", "Pace", "environment"]
+__all__ = ["SERVER", "SUPEREXEC", "Federation", "Pace", "environment"]
 
 SERVER: Final = "server"
+SUPEREXEC: Final = "superexec"
 _BIN: Final = Path(sys.executable).parent
 _PATIENCE_SECONDS: Final = 120.0
 
@@ -95,12 +96,13 @@ class Federation:
         return self._control
 
     def start(self, shops: Iterable[str] | None = None) -> None:
-        """Start server and shops, and wait until every shop is online.
+        """Start server, superexec and shops, and wait until every shop is online.
 
         Raises:
             TimeoutError: one of them does not come up; its log says why.
         """
         self.start_server()
+        self.processes.start(self.superexec_unit())
         for name in self.shops if shops is None else shops:
             self.start_shop(name)
         self.wait_online(self.shops if shops is None else shops)
@@ -144,8 +146,17 @@ class Federation:
         command = (
             *(sys.executable, "-I", "-m", "server.gateway", str(home)),
             *("--listen", self.layout.listen, "--inside", self.layout.inside),
+            "--without-superexec",
         )
         return self._unit(SERVER, command, **{HOME_VARIABLE: str(home)})
+
+    def superexec_unit(self) -> Unit:
+        """How the process is started that starts server apps: beside the server, on its own."""
+        home = str(self.places.server)
+        command = (str(_BIN / "hushrec"), "server", "superexec", home)
+        return self._unit(
+            SUPEREXEC, (*command, "--inside", self.layout.inside), **{HOME_VARIABLE: home}
+        )
 
     def shop_unit(self, name: str) -> Unit:
         """How a shop is started."""
