@@ -95,7 +95,7 @@ def test_a_roll_back_is_a_later_promotion_of_the_version_that_is_here(store: Mod
     assert len(list((store.folder / "models").iterdir())) == 3
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 6), st.integers(0, 3)), max_size=8))
 def test_of_one_server_the_number_only_grows(
     tmp_path_factory: pytest.TempPathFactory, sent: list[tuple[int, int]]

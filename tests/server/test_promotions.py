@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import ArtifactError, Code, DataError
@@ -62,6 +62,7 @@ def test_a_version_that_was_promoted_twice_is_one_to_go_back_from(promotions: Pr
     assert went.version == A
 
 
+@settings(max_examples=50, deadline=None)  # a full flush to disk takes what it takes
 @given(st.lists(st.sampled_from(["A", "B", "C", "back"]), max_size=12))
 def test_a_roll_back_always_finds_another_version_or_an_end(
     tmp_path_factory: pytest.TempPathFactory, moves: list[str]

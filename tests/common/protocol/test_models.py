@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
@@ -57,6 +57,7 @@ def signed_by_nobody(message: ModelMessage) -> None:
     assert caught.value.code is Code.POLICY_SERVER
 
 
+@settings(deadline=None)
 @given(MESSAGES)
 def test_what_is_sent_is_what_is_read(message: ModelMessage) -> None:
     sent = message.signed(KEY)
