@@ -13,7 +13,7 @@ import typer
 
 from common.terminal import finish
 from server.commands_models import models, promote, rollback
-from server.commands_training import INSIDE, InsideOption, train
+from server.commands_training import INSIDE, InsideOption, deliver, train
 from server.gateway.quiet import quieten
 from server.monitor.commands import monitor, status
 
@@ -25,7 +25,9 @@ def server_commands() -> typer.Typer:
     app = typer.Typer(help="The operator's server.", no_args_is_help=True)
     app.command("run")(_run_alone)
     app.command("login")(login)
+    app.command("superexec")(superexec)
     app.command("train")(train)
+    app.command("deliver")(deliver)
     app.command("models")(models)
     app.command("promote")(promote)
     app.command("rollback")(rollback)
@@ -54,6 +56,9 @@ def run(
     body_mib: Annotated[
         int, typer.Option(min=1, help="Largest body of a request from outside, MiB.")
     ] = 32,
+    without_superexec: Annotated[
+        bool, typer.Option("--without-superexec", help="`hushrec server superexec` runs elsewhere.")
+    ] = False,
 ) -> None:
     """Run Flower's SuperLink behind a gateway that lets nodes in and nobody else."""
 
@@ -74,6 +79,7 @@ def run(
             tls=Pair(certificate or folder / "tls.pem", key or folder / "tls_key.pem"),
             inside=at,
             limits=Limits(connections, per_address, body_bytes=body_mib * 2**20),
+            with_superexec=not without_superexec,
         )
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # the access log has the rest
         logging.getLogger("flwr").propagate = False  # it writes to stderr by itself
@@ -105,10 +111,35 @@ def login(
     finish(work)
 
 
+def superexec(
+    folder: Annotated[Path, typer.Argument(help="Folder of a server that has run.")],
+    inside: InsideOption = INSIDE,
+) -> None:
+    """Start server apps, beside a server that runs without this process."""
+
+    def work() -> None:
+        quieten()
+        from server.gateway.versions import check_flower
+
+        check_flower()
+        from common.address import Address
+        from server.gateway.folder import ServerFolder
+        from server.gateway.superexec import become_superexec
+
+        become_superexec(ServerFolder.of_server(folder), str(Address.read(inside)))
+
+    finish(work)
+
+
 @wraps(run)
 def _run_alone(folder: Path, **options: object) -> None:
     """The same in a fresh interpreter: what is reached from outside has no other wing loaded."""
-    given = {name: value for name, value in options.items() if value is not None}
-    words = [word for name in given for word in (f"--{name.replace('_', '-')}", str(given[name]))]
+    words: list[str] = []
+    for name, value in options.items():
+        option = f"--{name.replace('_', '-')}"
+        if value is True:
+            words += [option]
+        elif value is not None and value is not False:
+            words += [option, str(value)]
     command = [sys.executable, "-I", "-m", "server.gateway", *words, "--", str(folder)]
     os.execv(sys.executable, command)  # noqa: S606  there is nothing for a shell to do

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -15,12 +16,13 @@ if TYPE_CHECKING:
     from server.training.folder import Outcome, Training
     from server.training.request import Request
 
-__all__ = ["INSIDE", "InsideOption", "train"]
+__all__ = ["INSIDE", "InsideOption", "deliver", "train"]
 
 INSIDE: Final = "127.0.0.1:8000"
 InsideOption = Annotated[
     str, typer.Option(help="Loopback address of Control and Runtime, IP:PORT.")
 ]
+_OK: Final = "ok"
 _STOPPED: Final = "The training goes on at the server; --resume with its name follows it."
 
 
@@ -65,6 +67,9 @@ def train(
     promote: Annotated[
         bool | None, typer.Option(help="Give the finished model to clients, or not yet.")
     ] = None,
+    every: Annotated[
+        str | None, typer.Option(help="Train again and again at this interval: 90s, 30m, 24h, 7d.")
+    ] = None,
     bundle: Annotated[
         Path | None, typer.Option(help="App bundle to run; absent: that of the installed HushRec.")
     ] = None,
@@ -96,16 +101,52 @@ def train(
     options = {key: value for key, value in given.items() if value is not None}
 
     def work() -> None:
-        if resume is not None and (options or request is not None or name is not None):
+        if resume is not None and (options or request or name or every):
             raise typer.BadParameter(
                 "a training that was begun keeps its request", param_hint="--resume"
             )
-        control = _control(home, inside)
-        content = _bundle(bundle)
-        training = _training(home, resume, name, request, options)
-        _tell(_driven(training, home, control, content, restarts, output), training, output)
+        trainer = _Trainer(home, _control(home, inside), _bundle(bundle), restarts, output)
+        if every is None:
+            trainer.drive(_training(home, resume, name, request, options))
+        else:
+            _repeat(trainer, every, name or "every", _request(request, options))
 
     finish(work, stopped=_STOPPED)
+
+
+def deliver(
+    home: Annotated[Path, typer.Argument(help="The server's home.")],
+    bundle: Annotated[
+        Path | None, typer.Option(help="App bundle to run; absent: that of the installed HushRec.")
+    ] = None,
+    restarts: Annotated[
+        int, typer.Option(min=0, help="Most runs that are started after the first.")
+    ] = 3,
+    inside: InsideOption = INSIDE,
+    output: FormatOption = Format.TEXT,
+) -> None:
+    """Send the promoted model to every client that is connected. Status 1 if one has it not."""
+
+    def work() -> int:
+        trainer = _Trainer(home, _control(home, inside), _bundle(bundle), restarts, output)
+        found = trainer.driven(_delivery(home), deliver="true")
+        if output is Format.JSON:
+            print_json({"delivered": found.delivered})
+        else:
+            for name, code in found.delivered.items():
+                typer.echo(f"delivered {name}: {code}")
+        return 0 if set(found.delivered.values()) <= {_OK} else 1
+
+    finish(work)
+
+
+def _delivery(home: Path) -> Training:
+    from server.training.finishing import DELIVERY
+    from server.training.folder import Training
+
+    path = home.resolve() / DELIVERY
+    path.mkdir(mode=0o700, exist_ok=True)
+    return Training(path)
 
 
 def _control(home: Path, inside: str) -> Control:
@@ -146,22 +187,43 @@ def _bundle(path: Path | None) -> bytes:
     return build_bundle() if path is None else read_bytes(path)
 
 
-def _driven(
-    training: Training,
-    home: Path,
-    control: Control,
-    bundle: bytes,
-    restarts: int,
-    output: Format,
-) -> Outcome:
-    from server.training.driver import Driver
+@dataclass(frozen=True)
+class _Trainer:
+    """What drives trainings at one server, and tells of them."""
 
-    def say(line: str) -> None:
-        typer.echo(line, err=output is Format.JSON)
+    home: Path
+    control: Control
+    bundle: bytes
+    restarts: int
+    output: Format
 
-    say(f"training  {training.name} in {training.path}")
-    driver = Driver(training, home.resolve(), control, bundle, say, restarts)
-    return driver.run()
+    def say(self, line: str) -> None:
+        """A line of what happens; the object alone is for stdout where one is asked for."""
+        typer.echo(line, err=self.output is Format.JSON)
+
+    def drive(self, training: Training) -> Outcome:
+        """Drive a training to its model."""
+        self.say(f"training  {training.name} in {training.path}")
+        found = self.driven(training)
+        _tell(found, training, self.output)
+        return found
+
+    def driven(self, training: Training, **settings: str) -> Outcome:
+        """The outcome of a training, or of what else the settings ask for."""
+        from server.training.driver import Driver
+
+        where, bundle = self.home.resolve(), self.bundle
+        driver = Driver(
+            training, where, self.control, bundle, self.say, settings, restarts=self.restarts
+        )
+        return driver.run()
+
+
+def _repeat(trainer: _Trainer, every: str, name: str, request: Request) -> None:
+    from server.training.schedule import Schedule, read_interval
+
+    interval = read_interval(every)
+    Schedule(trainer.home, name, interval, request, trainer.drive, trainer.say).run()
 
 
 def _tell(found: Outcome, training: Training, output: Format) -> None:

@@ -11,7 +11,7 @@ import signal
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,6 +42,8 @@ class Gateway:
         tls: certificate, with its chain, and key for the outside.
         inside: where the operator's commands and ServerApps come; loopback.
         limits: of the outside.
+        with_superexec: start the process that starts ServerApps too, and end it; without it,
+            another supervisor has one, and ServerApps outlive a restart of the gateway.
     """
 
     folder: ServerFolder
@@ -49,6 +51,7 @@ class Gateway:
     tls: Pair
     inside: Address
     limits: Limits = field(default_factory=Limits)
+    with_superexec: bool = True
 
     def __post_init__(self) -> None:
         if not self.inside.is_loopback:
@@ -93,22 +96,28 @@ async def _serve(gateway: Gateway, log: AccessLog, say: Callable[[str], None]) -
         "h11_max_incomplete_event_size": limits.head_bytes,
         "lifespan": "off",
     }
-    async with (
-        listening(Inside(app, log), at, pair, http="h11", lifespan="on") as inside,
-        listening(door, gateway.outside, gateway.tls, **kept) as outside,
-        superexec(folder, str(at), pair.certificate) as executor,
-    ):
+    async with AsyncExitStack() as stack:
+        served = listening(Inside(app, log), at, pair, http="h11", lifespan="on")
+        inside = await stack.enter_async_context(served)
+        outside = await stack.enter_async_context(
+            listening(door, gateway.outside, gateway.tls, **kept)
+        )
+        executor = None
+        if gateway.with_superexec:
+            started = superexec(folder, str(at), pair.certificate)
+            executor = await stack.enter_async_context(started)
         say(f"outside   https://{gateway.outside}  Fleet's {len(calls) - 2} calls and /health")
         say(f"inside    https://{at}  Control by token, Runtime by secret")
-        say(f"superexec process {executor.pid}")
+        say(f"superexec {'elsewhere' if executor is None else f'process {executor.pid}'}")
         say(f"database  {folder.database}")
         say(f"access    {folder.access_log}")
-        waits = {
+        waits: dict[str, Any] = {
             "": told.wait(),
             "inside": inside.main_loop(),
             "outside": outside.main_loop(),
-            "superexec": executor.wait(),
         }
+        if executor is not None:
+            waits["superexec"] = executor.wait()
         ended = await _first(waits)
     if ended:
         raise RunError(

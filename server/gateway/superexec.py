@@ -9,12 +9,12 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from server.gateway.folder import ServerFolder
 from server.gateway.quiet import QUIET
 
-__all__ = ["superexec"]
+__all__ = ["become_superexec", "superexec"]
 
 _PATIENCE_SECONDS: Final = 10.0
 _LOOK_SECONDS: Final = 0.05
@@ -31,15 +31,11 @@ async def superexec(
         address: where the Runtime API is, inside.
         root_certificates: to check the inside by.
     """
-    beside = Path(sys.executable).parent
     process = await asyncio.create_subprocess_exec(
-        beside / "flower-superexec",
-        *("--runtime-api-address", address),
-        *("--root-certificates", root_certificates),
-        *("--superexec-auth-secret-file", folder.superexec_secret),
+        *_command(folder, address, root_certificates),
         *("--parent-pid", str(os.getpid())),
         stdin=asyncio.subprocess.DEVNULL,
-        env=_environment(beside),
+        env=_environment(),
         start_new_session=True,  # Ctrl-C is the gateway's business
     )
     try:
@@ -48,8 +44,29 @@ async def superexec(
         await _end(process)
 
 
-def _environment(beside: Path) -> dict[str, str]:
+def become_superexec(folder: ServerFolder, address: str) -> NoReturn:
+    """Be Flower's SuperExec from now on: for a supervisor, or a container, of its own.
+
+    Args:
+        folder: of a server that has run.
+        address: where the Runtime API is, inside.
+    """
+    words = _command(folder, address, folder.inside.certificate)
+    os.execve(words[0], words, _environment())  # noqa: S606  there is nothing for a shell to do
+
+
+def _command(folder: ServerFolder, address: str, root_certificates: Path) -> list[str]:
+    return [
+        str(Path(sys.executable).parent / "flower-superexec"),
+        *("--runtime-api-address", address),
+        *("--root-certificates", str(root_certificates)),
+        *("--superexec-auth-secret-file", str(folder.superexec_secret)),
+    ]
+
+
+def _environment() -> dict[str, str]:
     """That of the operator, so that ServerApps have it; nothing phones home or installs."""
+    beside = Path(sys.executable).parent
     known = dict(os.environ)
     known["PATH"] = f"{beside}{os.pathsep}{known.get('PATH', os.defpath)}"
     known["NO_PROXY"] = ",".join(filter(None, (known.get("NO_PROXY"), "127.0.0.1,localhost,::1")))

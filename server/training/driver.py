@@ -8,7 +8,7 @@ they released at no cost.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -53,6 +53,7 @@ class Driver:
         control: the server.
         bundle: what each run comes with.
         say: is told in one line each what happens.
+        settings: more of the run configuration.
         restarts: most runs after the first of this driver.
         pace: of the driver.
     """
@@ -62,6 +63,7 @@ class Driver:
     control: Control
     bundle: bytes
     say: Callable[[str], None]
+    settings: Mapping[str, str] = field(default_factory=dict)
     restarts: int = 1000
     pace: Pace = field(default_factory=Pace)
     _told: int = field(default=0, init=False)
@@ -113,6 +115,7 @@ class Driver:
 
     def _started(self) -> int:
         settings = {"run": str(self.training.path), "server-home": str(self.home)}
+        settings |= self.settings
         run_id = self._asked(lambda: self.control.start(self.bundle, settings))
         self.training.began(run_id)
         self.say(f"started   run {run_id}")

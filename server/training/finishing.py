@@ -16,7 +16,7 @@ __all__ = ["DELIVERY", "deliver_promoted", "finished"]
 
 DELIVERY: Final = "delivery"
 """Folder of the last delivery that was asked for by itself, in the server's home."""
-_DELIVERY_SECONDS: Final = 300.0
+_DELIVERY_SECONDS: Final = 120.0
 """How long clients have to take a model."""
 
 

@@ -42,8 +42,9 @@ class Trained:
         request.save(self.folder)
         return request
 
-    def run(self, run_id: int = 7, observer: Any = None) -> None:
-        config = {"run": str(self.folder), "server-home": str(self.home)}
+    def run(self, run_id: int = 7, observer: Any = None, folder: Path | None = None) -> None:
+        run = self.folder if folder is None else folder
+        config = {"run": str(run), "server-home": str(self.home)}
         make_app(observer=observer)(self.grid, Context(run_id, 1, {}, RecordDict(), config))
 
 

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import sys
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,6 +79,10 @@ class Federation(Operated):
         self.spawn("server", [*command, *where, *more], **quick)
         until(self._listens, f"the server to start:\n{self.log('server')}")
 
+    def start_superexec(self) -> None:
+        where = (self.home, "--inside", self.inside)
+        self.spawn("superexec", [BIN / "hushrec", "server", "superexec", *where])
+
     def let_in(self, name: str) -> None:
         """As `flwr supernode register` does."""
         public = load_ssh_public_key((self.home / NODES / f"{name}.pub").read_bytes())
@@ -101,6 +104,10 @@ class Federation(Operated):
         where = (self.home, "--inside", self.inside, "--bundle", self.bundle)
         self.spawn(name, [BIN / "hushrec", "server", "train", *where, *words])
 
+    def log_of(self, process: str) -> str:
+        """What a process has written, also one that has ended."""
+        return (self.folder / f"{process}.log").read_text(errors="replace")
+
     def said(self, process: str, what: str) -> None:
         """Wait until a process has written something."""
 
@@ -118,12 +125,11 @@ class Federation(Operated):
         found = json.loads((self.run_folder(training) / "working.json").read_text())
         os.kill(found["pid"], signal.SIGKILL)
 
-    def spends(self) -> dict[str, list[int]]:
-        """By shop, how often each of its jobs was charged, chains verified."""
+    def charged(self) -> dict[str, tuple[int, int]]:
+        """By shop, how many jobs it admitted and how many releases it was charged for."""
         found = {}
         for name in NAMES:
             with Owner.of(self.shop(name)).ledger() as ledger:
                 ledger.verify()
-                jobs = Counter(row.job_id for row in ledger.rows("spend"))
-            found[name] = sorted(jobs.values())
+                found[name] = (len(ledger.rows("admit")), len(ledger.rows("spend")))
         return found

@@ -11,6 +11,7 @@ import pytest
 
 from server.models import Models
 from server.registry import Registry
+from tests.client.launcher.deployment import BIN
 from tests.server.training.federation import NAMES, Federation
 
 ASKED = ("--rounds", 2, "--dim", 4, "--epsilon", 2, "--delta", 1e-3, "--deadline-seconds", 60)
@@ -36,6 +37,8 @@ def test_a_deployment_trains(federation: Federation, subtests: pytest.Subtests) 
     """One test, since tests of one module may be dealt to several processes."""
     checks: list[Callable[[Federation], None]] = [
         a_training_survives_its_server_app,
+        a_server_app_outlives_a_server_that_is_killed,
+        what_is_promoted_can_be_delivered_again,
     ]
     for check in checks:
         with subtests.test(check.__name__):
@@ -57,7 +60,7 @@ def a_training_survives_its_server_app(here: Federation) -> None:
     here.kill_server_app("first")
     before = hashes(here.run_folder("first") / "server" / "checkpoints" / "step-0001")
     assert here.ended("train") == 0, here.logs()
-    log = (here.folder / "train.log").read_text()
+    log = here.log_of("train")
     assert log.count("started   run") == 2
     assert "stopped   internal: the server app of run" in log
     assert [line.split()[1] for line in log.splitlines() if line.startswith("round ")] == [
@@ -68,7 +71,32 @@ def a_training_survives_its_server_app(here: Federation) -> None:
     assert [r.answered for r in Registry(here.run_folder("first") / "server").rounds()] == [
         NAMES, NAMES, NAMES
     ]  # fmt: skip
-    assert here.spends() == {name: [3] for name in NAMES}
+    assert here.charged() == dict.fromkeys(NAMES, (1, 3))
     current = Models(here.home).current
     assert current is not None
     assert json.loads((here.shop("shop-1") / "models" / "current.json").read_text())
+
+
+def a_server_app_outlives_a_server_that_is_killed(here: Federation) -> None:
+    """Where another supervisor has the process that starts it."""
+    assert here.end("server") == 0
+    here.start_gateway("--without-superexec")
+    here.start_superexec()
+    here.start_training("again", "--name", "second", "--no-promote", *ASKED)
+    here.said("again", "round     1/3")
+    here.kill("server")
+    here.start_gateway("--without-superexec")
+    assert here.ended("again") == 0, here.logs()
+    log = here.log_of("again")
+    assert log.count("started   run") == 1, log
+    assert "round     3/3" in log
+    assert "promoted" not in log
+    assert here.charged() == dict.fromkeys(NAMES, (2, 6))
+
+
+def what_is_promoted_can_be_delivered_again(here: Federation) -> None:
+    where = (here.home, "--inside", here.inside, "--bundle", here.bundle)
+    here.spawn("deliver", [BIN / "hushrec", "server", "deliver", *where, "--format", "json"])
+    assert here.ended("deliver") == 0, here.logs()
+    said = here.log_of("deliver").splitlines()[-1]
+    assert json.loads(said) == {"delivered": dict.fromkeys(NAMES, "ok")}

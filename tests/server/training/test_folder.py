@@ -1,0 +1,103 @@
+"""A training's folder: made once, its name a name, who has it known to everybody else."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+
+from common.errors import Code, HushRecError, RunError
+from common.privacy.roster import Roster
+from common.privacy.signing import SigningKey
+from server.enroll.home import write_roster
+from server.quorum import NO_ANSWER, QuorumError
+from server.training.folder import Outcome, Training, new_name, trainings
+from server.training.request import Request
+
+
+def test_a_training_is_made_once_and_found_by_its_name(tmp_path: Path) -> None:
+    made = Training.create(tmp_path, Request(), "first")
+    assert Training.existing(tmp_path, "first") == made
+    assert [one.name for one in trainings(tmp_path)] == ["first"]
+    with pytest.raises(RunError) as caught:
+        Training.create(tmp_path, Request(), "first")
+    assert caught.value.code is Code.RUN_EXISTS
+    with pytest.raises(RunError, match="There are: first") as missing:
+        Training.existing(tmp_path, "second")
+    assert missing.value.code is Code.RUN_NOT_FOUND
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", ".hidden", "x" * 65, "ä", "a b"])
+def test_what_is_no_name_makes_no_folder(tmp_path: Path, name: str) -> None:
+    with pytest.raises(HushRecError) as caught:
+        Training.create(tmp_path, Request(), name)
+    assert caught.value.code is Code.CONFIG_INVALID
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_are_dates_that_nobody_has(tmp_path: Path) -> None:
+    first = new_name(tmp_path)
+    Training.create(tmp_path, Request(), first)
+    second = new_name(tmp_path)
+    assert first.endswith("-1")
+    assert second != first
+
+
+def test_secure_sums_take_the_roster_of_the_home(tmp_path: Path) -> None:
+    request = Request(mode="distributed")
+    with pytest.raises(HushRecError):
+        Training.create(tmp_path, request, "without")
+    write_roster(tmp_path, Roster.of({"a": SigningKey.create().public}))
+    made = Training.create(tmp_path, request, "with")
+    assert (made.path / "roster.toml").read_bytes() == (tmp_path / "roster.toml").read_bytes()
+
+
+def test_flowers_runs_are_remembered_in_order(tmp_path: Path) -> None:
+    made = Training.create(tmp_path, Request(), "first")
+    assert made.run_ids == ()
+    made.began(3)
+    made.began(1)
+    assert made.run_ids == (3, 1)
+
+
+def test_a_server_app_that_let_go_without_a_word_is_dead(tmp_path: Path) -> None:
+    made = Training.create(tmp_path, Request(), "first")
+    assert not made.is_dead(3)
+    with made.working(3, patience_seconds=0):
+        assert not made.is_dead(3)
+        with pytest.raises(RunError), made.working(4, patience_seconds=0):
+            pass
+    assert made.is_dead(3)
+    assert not made.is_dead(4)
+
+
+def test_an_outcome_is_that_of_one_run(tmp_path: Path) -> None:
+    made = Training.create(tmp_path, Request(), "first")
+    error = QuorumError("too few.", where="start", missing=2, refused={"a": NO_ANSWER})
+    Outcome.of_error(3, error).save(made.path)
+    found = made.outcome(3)
+    assert found is not None
+    assert (found.error.code, found.error.where) == (Code.RUN_QUORUM, "start")
+    assert made.outcome(4) is None
+
+
+@pytest.mark.parametrize(
+    ("missing", "refused", "passes"),
+    [
+        (1, {}, True),
+        (1, {"a": NO_ANSWER, "b": "policy-bundle"}, True),
+        (2, {"a": NO_ANSWER, "b": "policy-bundle"}, False),
+        (1, {"b": "budget-lifetime"}, False),
+        (2, {"a": "client-unready", "b": "flower-error"}, True),
+    ],
+)
+def test_too_few_may_pass_where_enough_are_silent(
+    missing: int, refused: dict[str, str], passes: bool
+) -> None:
+    error = QuorumError("too few.", missing=missing, refused=refused)
+    again = pickle.loads(pickle.dumps(error))
+    for one in (error, again):
+        assert one.passes is passes
+        assert Outcome.of_error(1, one).passes is passes
+    assert str(again) == str(error)
