@@ -30,6 +30,7 @@ from tests.client.enroll.shops import (
     said,
     write_data,
 )
+from tests.client.summing import Session
 from tests.conftest import shop_of
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -273,6 +274,25 @@ def test_a_job_under_way_goes_on_with_the_log_that_it_began_with(
     assert {name: array.tobytes() for name, array in ours.arrays.items()} == {
         name: array.tobytes() for name, array in theirs.arrays.items()
     }
+
+
+def test_a_secure_sum_goes_on_with_the_log_that_it_began_with(session: Session) -> None:
+    """Before the words, with the new log; after them, with that of the words, in any step."""
+    shop = session.first
+    session.go("keys", "shares")
+    import_events(shop.folder, new_events(shop), later(shop))
+    assert copies(shop) == []
+    session.go("masked")
+    older = shop.store.snapshot
+    last = pd.read_parquet(shop.folder / EVENTS)["datetime"].max() + pd.Timedelta(hours=1)
+    another = csv(shop.folder, f"newest,{shop.store.catalogue.item_ids[0]},{last.isoformat()}")
+    assert import_events(shop.folder, another, later(shop)).added == 1
+    assert shop.store.snapshot != older
+    assert len(copies(shop)) == 1
+    session.go("survivors", "reveal")
+    assert session.total().any()
+    Session(session.shops, step=1).go("keys", "shares", "masked", "survivors", "reveal")
+    assert len({row.body["snapshot"] for row in shop.rows("admit")}) == 1
 
 
 def test_a_new_job_has_the_new_log_and_the_copy_goes_with_the_old_one(shop: Any) -> None:
