@@ -40,8 +40,6 @@ def run(
     ] = 3.0,
 ) -> None:
     """Run a client: its node, its service and its monitor, until it is told to end."""
-    style = style_for(log or _asked())
-    configure("run", style)
 
     def work() -> None:
         from client.enroll.start_files import INVITATION
@@ -52,8 +50,6 @@ def run(
 
         owner = Owner.of(client_dir.resolve())
         folder = owner.folder
-        vouch(owner.settings.name)
-        _LOG.info("client %s", owner.settings.name)
         where = superlink or Invitation.load_file(folder / INVITATION).superlink
         start = Start(
             owner,
@@ -61,6 +57,9 @@ def run(
             service_command(folder, listen, *_pair(certificate, key)),
             Address.read(monitor),
         )
+        configure("run", style_for(log or _asked()))  # so far nothing could quote anybody
+        vouch(owner.settings.name)
+        _LOG.info("client %s", owner.settings.name)
         run_client(start)
 
     finish(work)
