@@ -119,6 +119,7 @@ class Code(StrEnum):
     MODEL_NOT_PRIVATE = "model-not-private"
     REQUEST_INVALID = "request-invalid"
     SERVICE_TOKEN = "service-token"  # noqa: S105  the name of a code
+    RUN_STOPPED = "run-stopped"
 
 
 class HushRecError(Exception):

@@ -18,6 +18,8 @@ _PASSING: Final = frozenset(
 )
 """What a client may get over without anybody's decision about what it allows."""
 
+_FIELDS: Final = ("where", "remedy", "missing", "refused", "silent", "charged")
+
 
 class QuorumError(RunError):
     """`run-quorum`, with who is missing.
@@ -28,6 +30,8 @@ class QuorumError(RunError):
         remedy: what to do.
         missing: how many more clients are needed.
         refused: code by client of those who did not take part.
+        silent: how many more are known to be away, without a name.
+        charged: clients were charged in vain, and another try charges them again.
     """
 
     def __init__(
@@ -38,23 +42,25 @@ class QuorumError(RunError):
         remedy: str = "",
         missing: int = 1,
         refused: Mapping[str, str] | None = None,
+        silent: int = 0,
+        charged: bool = False,
     ) -> None:
         super().__init__(Code.RUN_QUORUM, message, where=where, remedy=remedy)
         self.missing = missing
         self.refused = {} if refused is None else dict(refused)
+        self.silent = silent
+        self.charged = charged
 
     @property
     def passes(self) -> bool:
-        """Whether enough clients may come back; a refusal takes a person, or its owner's yes."""
-        hoped = sum(code in _PASSING for code in self.refused.values())
-        return not self.refused or hoped >= self.missing
+        """Whether another try may help and costs nobody anything; a refusal takes a person."""
+        hoped = self.silent + sum(code in _PASSING for code in self.refused.values())
+        return not self.charged and (not self.refused or hoped >= self.missing)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        values = (self.message, self.where, self.remedy, self.missing, self.refused)
-        return _rebuild, values
+        known = {name: getattr(self, name) for name in _FIELDS}
+        return _rebuild, (self.message, known)
 
 
-def _rebuild(
-    message: str, where: str, remedy: str, missing: int, refused: Mapping[str, str]
-) -> QuorumError:
-    return QuorumError(message, where=where, remedy=remedy, missing=missing, refused=refused)
+def _rebuild(message: str, known: Mapping[str, Any]) -> QuorumError:
+    return QuorumError(message, **known)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from common.arrays import Floats, Words
-from common.errors import Code, RunError, SumError
+from common.errors import SumError
 from common.job import Job
 from common.privacy.heads import SignedHead
 from common.privacy.plan import Release
@@ -21,6 +21,7 @@ from common.protocol import Task
 from common.protocol.sum_context import context_of
 from common.solvers.base import NoisyTotal
 from server.asking import Asking
+from server.quorum import QuorumError
 from server.roster import Member
 from server.seen import Recorder, Recording, Transcript
 from server.sessions import SUMMED, SessionRecord, Sessions
@@ -176,29 +177,33 @@ def check_enough(members: Sequence[Member], terms: Terms, left_out: Mapping[str,
     if len(members) >= terms.threshold:
         return
     why = "".join(f", {name}: {code}" for name, code in sorted(left_out.items()))
-    raise RunError(
-        Code.RUN_QUORUM,
+    missing = terms.threshold - len(members)
+    raise QuorumError(
         f"{len(members)} of {terms.clients} clients can be asked, a secure sum takes "
         f"{terms.threshold}{why}.",
         where="threshold",
         remedy="Nobody was asked and nothing is spent: wait for more clients, then resume.",
+        missing=missing,
+        refused=left_out,
+        silent=terms.clients - len(members) - len(left_out),
     )
 
 
-def _failed(tried: Sequence[SumSession], error: SumError) -> RunError:
+def _failed(tried: Sequence[SumSession], error: SumError) -> QuorumError:
     last = tried[-1]
     lost = ", ".join(
         f"{name} at {drop.stage}: {drop.code}" for name, drop in sorted(last.dropped.items())
     )
+    charged = any(session.masked for session in tried)
     spent = (
         "What masked words cost is spent, and the next session is charged anew."
-        if any(session.masked for session in tried)
+        if charged
         else "Nothing was spent: no masked words were asked for."
     )
-    return RunError(
-        Code.RUN_QUORUM,
+    return QuorumError(
         f"no total in {len(tried)} sessions; the last ended at stage {last.stage}, "
         f"{error.code}: {error.message} Lost: {lost or 'nobody'}.",
         where=f"step {last.release.step}, session {last.task.session}",
         remedy=f"Look at those clients' own logs, then resume. {spent}",
+        charged=charged,
     )

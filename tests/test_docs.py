@@ -22,6 +22,7 @@ from common.errors import Code
 from common.privacy.gdp import gaussian_mu
 from common.solvers.registry import SOLVERS
 from hushrec import command_line
+from server.training.request import Request
 from simulations.live import LiveView
 from simulations.marketplace import MarketplaceSettings
 from simulations.runner import start_run
@@ -253,7 +254,7 @@ def _is_toml(block: Block) -> bool:
     "block", [b for b in BLOCKS if b.language in ("toml", "json", "python")], ids=lambda b: b[1]
 )
 def test_blocks_parse_and_mean_something(block):
-    """TOML that begins with `# scenario` or `# client.toml` is validated as such."""
+    """TOML that begins with `# scenario`, `# request` or `# client.toml` is validated as such."""
     if block.language == "python":
         ast.parse(block.text)
     elif block.language == "json":
@@ -262,6 +263,8 @@ def test_blocks_parse_and_mean_something(block):
         values = tomllib.loads(block.text)
         if block.text.startswith("# scenario"):
             Scenario.load(values).checked()
+        elif block.text.startswith("# request"):
+            Request.load(values).checked()
         elif block.text.startswith("# client.toml"):
             ClientSettings.load(values)
 

@@ -24,6 +24,7 @@ __all__ = ["Control", "RunState"]
 
 _Answer = TypeVar("_Answer")
 _FINISHED: Final = "finished"
+_STOPPED: Final = "stopped"
 _WAITING: Final = frozenset({"pending", "starting"})
 _NOT_RUNNING: Final = frozenset({404, 412})
 _TOO_BUSY: Final = frozenset({502, 503, 504})
@@ -45,6 +46,11 @@ class RunState:
     def is_finished(self) -> bool:
         """Whether it has ended, however."""
         return self.status == _FINISHED
+
+    @property
+    def was_stopped(self) -> bool:
+        """Whether somebody stopped it on purpose."""
+        return self.is_finished and self.details.startswith(_STOPPED)
 
     @property
     def is_waiting(self) -> bool:

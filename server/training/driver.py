@@ -130,7 +130,7 @@ class Driver:
             outcome = self.training.outcome(run_id)
             if outcome is not None:
                 self._tell_rounds()
-                return outcome
+                return self._unless_stopped(run_id, outcome)
             if self.training.is_dead(run_id) and self.training.outcome(run_id) is None:
                 self._asked(lambda: self.control.stop(run_id))
                 return _died(run_id, "its process ended without a word.")
@@ -144,6 +144,13 @@ class Driver:
                     self.say("waits     no process has taken the run yet: does one start apps?")
                     impatient = True
             time.sleep(self.pace.look_seconds)
+
+    def _unless_stopped(self, run_id: int, outcome: Outcome) -> Outcome:
+        """A server app whose run is stopped under it ends with an error that nobody foresaw."""
+        if outcome.code != Code.INTERNAL:
+            return outcome
+        state = self._asked(lambda: self.control.state(run_id))
+        return _stopped(run_id) if state is not None and state.was_stopped else outcome
 
     def _ended(self, run_id: int, state: RunState | None) -> Outcome | None:
         """What Flower says of a run that it counts as ended."""
@@ -195,6 +202,15 @@ def round_line(record: RoundRecord) -> str:
         f"{record.seconds:.1f} s",
     ]
     return f"round     {record.step + 1}/{record.of} {record.name}: {', '.join(parts)}"
+
+
+def _stopped(run_id: int) -> Outcome:
+    return Outcome(
+        run_id=run_id,
+        code=str(Code.RUN_STOPPED),
+        message=f"run {run_id} was stopped at the server.",
+        remedy="Continue the training with --resume.",
+    )
 
 
 def _died(run_id: int, details: str) -> Outcome:

@@ -101,3 +101,9 @@ def test_too_few_may_pass_where_enough_are_silent(
         assert one.passes is passes
         assert Outcome.of_error(1, one).passes is passes
     assert str(again) == str(error)
+
+
+def test_what_clients_were_charged_for_in_vain_is_not_tried_again_by_itself() -> None:
+    assert not QuorumError("no total.", charged=True).passes
+    assert not pickle.loads(pickle.dumps(QuorumError("no total.", charged=True))).passes
+    assert QuorumError("no total.", missing=2, refused={"a": "policy-mode"}, silent=2).passes
