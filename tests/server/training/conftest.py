@@ -11,12 +11,9 @@ from typing import Any
 import pytest
 from flwr.app import Context, RecordDict
 
-from common.catalogue import Catalogue
 from server.app import make_app
 from server.enroll.home import CATALOGUE
-from server.keys import home_key
 from server.training.request import Request
-from simulations.engine.folders import client_folders
 from simulations.run_folder import RunFolder
 from tests.conftest import RecordingGrid
 
@@ -48,16 +45,23 @@ class Trained:
         make_app(observer=observer)(self.grid, Context(run_id, 1, {}, RecordDict(), config))
 
 
+def settled(shops: RunFolder, home: Path) -> Trained:
+    """A home with the key and the catalogue that the shops of a run know."""
+    home.mkdir()
+    shutil.copy(shops.path / "server" / "server_key.pem", home)
+    shutil.copy(shops.path / "catalogue.json", home / CATALOGUE)
+    return Trained(shops, home, RecordingGrid(shops.path))
+
+
 @pytest.fixture
 def trained(run_folder: RunFolder, tmp_path: Path) -> Trained:
-    home = tmp_path / "home"
-    home.mkdir()
-    shutil.copy(run_folder.path / "server" / "server_key.pem", home)
-    shutil.copy(run_folder.path / "catalogue.json", home / CATALOGUE)
-    assert home_key(home)
-    assert len(Catalogue.load(home / CATALOGUE))
-    assert client_folders(run_folder.path)
-    return Trained(run_folder, home, RecordingGrid(run_folder.path))
+    return settled(run_folder, tmp_path / "home")
+
+
+@pytest.fixture
+def private(prepare_run: Callable[..., RunFolder], tmp_path: Path) -> Trained:
+    """The same over shops whose noise is secret, so that their model may be promoted."""
+    return settled(prepare_run("shops", fixed_noise=False), tmp_path / "home")
 
 
 @pytest.fixture

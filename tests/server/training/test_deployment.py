@@ -14,7 +14,7 @@ from server.registry import Registry
 from tests.client.launcher.deployment import BIN
 from tests.server.training.federation import NAMES, Federation
 
-ASKED = ("--rounds", 2, "--dim", 4, "--epsilon", 2, "--delta", 1e-3, "--deadline-seconds", 60)
+ASKED = ("--rounds", 1, "--dim", 4, "--epsilon", 2, "--delta", 1e-3, "--deadline-seconds", 60)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def hashes(folder: Path) -> dict[str, str]:
 
 def a_training_survives_its_server_app(here: Federation) -> None:
     here.start_training("train", "--name", "first", *ASKED)
-    here.said("train", "round     1/3")
+    here.said("train", "round     1/2")
     here.kill_server_app("first")
     before = hashes(here.run_folder("first") / "server" / "checkpoints" / "step-0001")
     assert here.ended("train") == 0, here.logs()
@@ -64,14 +64,14 @@ def a_training_survives_its_server_app(here: Federation) -> None:
     assert log.count("started   run") == 2
     assert "stopped   internal: the server app of run" in log
     assert [line.split()[1] for line in log.splitlines() if line.startswith("round ")] == [
-        "1/3", "2/3", "3/3"
+        "1/2", "2/2"
     ]  # fmt: skip
     assert "delivered shop-1: ok" in log
     assert hashes(here.run_folder("first") / "server" / "checkpoints" / "step-0001") == before
     assert [r.answered for r in Registry(here.run_folder("first") / "server").rounds()] == [
-        NAMES, NAMES, NAMES
+        NAMES, NAMES
     ]  # fmt: skip
-    assert here.charged() == dict.fromkeys(NAMES, (1, 3))
+    assert here.charged() == dict.fromkeys(NAMES, (1, 2))
     current = Models(here.home).current
     assert current is not None
     assert json.loads((here.shop("shop-1") / "models" / "current.json").read_text())
@@ -83,15 +83,15 @@ def a_server_app_outlives_a_server_that_is_killed(here: Federation) -> None:
     here.start_gateway("--without-superexec")
     here.start_superexec()
     here.start_training("again", "--name", "second", "--no-promote", *ASKED)
-    here.said("again", "round     1/3")
+    here.said("again", "round     1/2")
     here.kill("server")
     here.start_gateway("--without-superexec")
     assert here.ended("again") == 0, here.logs()
     log = here.log_of("again")
     assert log.count("started   run") == 1, log
-    assert "round     3/3" in log
+    assert "round     2/2" in log
     assert "promoted" not in log
-    assert here.charged() == dict.fromkeys(NAMES, (2, 6))
+    assert here.charged() == dict.fromkeys(NAMES, (2, 4))
 
 
 def what_is_promoted_can_be_delivered_again(here: Federation) -> None:
