@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable
 
+import click
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from hushrec import command_line
@@ -74,3 +77,30 @@ def test_two_command_lines_do_not_share_a_group() -> None:
     text = CliRunner().invoke(command_line(), ["audit", "--help"]).stdout
     assert text.count("recompute") == 1
     assert CliRunner().invoke(command_line(), ["--version"]).exit_code == 0
+
+
+def names(command: click.Command) -> dict[str, object]:
+    """Everything below a group."""
+    if not isinstance(command, click.Group):
+        return {}
+    return {name: names(below) for name, below in command.commands.items()}
+
+
+def test_one_word_loads_all_of_its_commands() -> None:
+    whole = names(typer.main.get_command(command_line()))
+    for word, below in whole.items():
+        found = names(typer.main.get_command(command_line(word)))
+        assert found[word] == below
+        assert len(found) < len(whole) / 2
+    assert names(typer.main.get_command(command_line("no-such-word"))) == whole
+
+
+@pytest.mark.parametrize("word", ["enroll", "bundle", "client", "server", "generate", "budget"])
+def test_what_an_owner_does_every_day_loads_no_torch(word: str) -> None:
+    code = (
+        "import sys; sys.argv = ['hushrec', sys.argv[1], '--help']\n"
+        "from hushrec import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "assert not {'torch', 'opacus', 'ray'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code, word], check=True, capture_output=True, timeout=300)
