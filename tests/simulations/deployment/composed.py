@@ -53,7 +53,7 @@ class Composed:
         self._network, self._port = _free_network()
         self._addresses: dict[str, str] = {}
         for service in self.services.values():
-            for mount in service["volumes"]:
+            for mount in service.get("volumes", ()):
                 self.volume(mount.split(":")[0]).mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def volume(self, name: str) -> Path:
@@ -64,7 +64,7 @@ class Composed:
         """The loopback address of a container; one network namespace has one."""
         shared = self.services[name].get("network_mode", "").removeprefix("service:")
         owner = shared if shared in self.services else name
-        numbers = {"server": _SERVER, "setup": _SERVER}  # setup begins what the server goes on with
+        numbers = {"inside": _SERVER, "setup": _SERVER}  # setup begins what the server goes on with
         return f"{self._network}.{numbers.get(owner, list(self.services).index(owner) + 10)}"
 
     def up(self, name: str) -> None:
@@ -104,9 +104,9 @@ class Composed:
 
     def words(self, name: str, words: Sequence[str]) -> list[str]:
         """A command of the file's as it is on this machine."""
-        programs = {"python": sys.executable, "hushrec": str(_BIN / "hushrec")}
+        own = {"python": sys.executable, "hushrec": str(_BIN / "hushrec")}
         first, *rest = words
-        return [programs[first], *(self._here(name, word) for word in rest)]
+        return [own.get(first, first), *(self._here(name, word) for word in rest)]
 
     def _command(self, name: str) -> list[str]:
         service = self.services[name]
@@ -140,7 +140,7 @@ class Composed:
         return environment(self.folder / "homes" / name, **here)
 
     def _here(self, name: str, word: str) -> str:
-        for mount in self.services[name]["volumes"]:
+        for mount in self.services[name].get("volumes", ()):
             volume, place, *_ = mount.split(":")
             word = re.sub(rf"(^|=){place}(?=/|$)", rf"\1{self.volume(volume)}", word)
         if name == "setup":
