@@ -14,9 +14,14 @@ import typer
 
 from common.terminal import finish
 
+_COMMAND = "python -m simulations.deployment.chaos --out DIR"
+
 
 def main(
     out: Annotated[Path, typer.Option(help="Folder; one that was begun is continued.")],
+    page: Annotated[
+        Path | None, typer.Option(help="Folder for chaos.md and chaos.json; absent: --out.")
+    ] = None,
     runs: Annotated[int, typer.Option(min=1, help="Trainings.")] = 50,
     seed: Annotated[int, typer.Option(min=0, help="Of what happens, and when.")] = 1,
     shops: Annotated[int, typer.Option(min=1, help="Shops; secure sums take four.")] = 4,
@@ -34,7 +39,7 @@ def main(
 
     def work() -> int:
         from simulations.deployment.chaos.campaign import Campaign, carry_out, kept_results
-        from simulations.deployment.chaos.summary import summary
+        from simulations.deployment.chaos.summary import summary, write_results
 
         campaign = Campaign.load(
             {
@@ -58,9 +63,9 @@ def main(
             for violation in result.violations:
                 typer.echo(f"  VIOLATION {violation}", err=True)
         done = kept_results(out)
-        text = "\n".join(summary(done)) if done else "nothing was run"
-        (out / "summary.md").write_text(f"{text}\n")
-        typer.echo(text)
+        if done:
+            write_results(page or out, f"{_COMMAND} --runs {runs} --seed {seed}", done)
+            typer.echo(summary(done))
         return 1 if any(result.violations for result in done) else 0
 
     finish(work)

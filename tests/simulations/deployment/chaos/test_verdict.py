@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from simulations.deployment.chaos.campaign import Result
 from simulations.deployment.chaos.faults import Fault
-from simulations.deployment.chaos.summary import summary
+from simulations.deployment.chaos.summary import write_results
 from simulations.deployment.chaos.verdict import Ended
 
 WHY = "error run-quorum: start: 1 client can take part. Wait.\nSee docs/errors/run-quorum.md.\n"
@@ -39,19 +42,21 @@ def test_silence_and_noise_are_found(status: int | None, said: str) -> None:
     assert list(Ended("run-001", status, said).faults())
 
 
-def test_the_summary_counts_what_happened_and_lists_what_did_not_hold() -> None:
+def test_the_summary_counts_what_happened_and_lists_what_did_not_hold(tmp_path: Path) -> None:
     fault = Fault(place="node", shop="north", kind="kill", at_seconds=1.0, for_seconds=2.0)
     happened = {**fault.model_dump(), "state": "over", "happened_at": 1.5}
     missed = {**fault.model_dump(), "state": "missed", "happened_at": None}
-    common = {"mode": "local", "seconds": 12.0}
+    common = {"mode": "local", "seconds": 12.0, "flower_runs": 1}
     results = [
         Result({**common, "run": 1, "ended": "ok", "faults": [happened, missed], "violations": []}),
         Result({**common, "run": 2, "ended": "", "faults": [happened], "violations": ["silence"]}),
     ]
-    text = "\n".join(summary(results))
+    write_results(tmp_path, "python -m chaos", results)
+    text = (tmp_path / "chaos.md").read_text()
     assert "2 runs, 2 faults that happened, 1 that found nobody" in text
     assert "Ended: ok 1, silence 1." in text
     assert "Violations: 1." in text
     assert "- run 2: silence" in text
     (row,) = [line for line in text.splitlines() if line.startswith("| node |")]
     assert " 2 " in row
+    assert len(json.loads((tmp_path / "chaos.json").read_text())["runs"]) == 2
