@@ -32,10 +32,10 @@ def summary(results: Sequence[Result]) -> str:
     found_nobody = len(faults) - len(_happened(faults))
     seconds = [result.values["seconds"] for result in results]
     again = sum(result.values["flower_runs"] > 1 for result in results)
+    count = f"{len(faults) - found_nobody} faults that happened, {found_nobody} that found nobody"
+    time = f"median {median(seconds):.0f} s a run, longest {max(seconds):.0f} s"
     lines = [
-        f"{len(results)} runs, {len(faults) - found_nobody} faults that happened, {found_nobody} "
-        + f"that found nobody; median {median(seconds):.0f} s a run, longest {max(seconds):.0f} s. "
-        + f"In {again} runs another server app had to go on.",
+        f"{len(results)} runs, {count}; {time}. In {again} another server app had to go on.",
         f"Ended: {', '.join(f'{code} {count}' for code, count in sorted(ends.items()))}.",
         f"Violations: {sum(len(result.violations) for result in results)}.",
     ]
