@@ -162,10 +162,12 @@ class Training:
 
         Raises:
             RunError: `run-exists`, there is one of that name.
-            ConfigError: the home has no roster for secure sums.
-            DataError: it cannot be written.
+            ConfigError: `config-invalid`, no folder can be called so.
+            DataError: it cannot be written, or the home has no roster for secure sums.
         """
         path = home.resolve() / RUNS / checked_name(name)
+        sums = request.mode == "distributed"
+        roster = read_bytes(home / ROSTER_FILE) if sums else None
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
@@ -179,8 +181,8 @@ class Training:
                 where=str(path),
                 remedy=f"Choose another --name, or continue it with --resume {name}.",
             )
-        if request.mode == "distributed":
-            write_atomic(path / ROSTER_FILE, read_bytes(home / ROSTER_FILE))
+        if roster is not None:
+            write_atomic(path / ROSTER_FILE, roster)
         request.save(path)
         return cls(path)
 

@@ -48,6 +48,7 @@ def test_secure_sums_take_the_roster_of_the_home(tmp_path: Path) -> None:
     request = Request(mode="distributed")
     with pytest.raises(HushRecError):
         Training.create(tmp_path, request, "without")
+    assert not (tmp_path / "runs").exists()
     write_roster(tmp_path, Roster.of({"a": SigningKey.create().public}))
     made = Training.create(tmp_path, request, "with")
     assert (made.path / "roster.toml").read_bytes() == (tmp_path / "roster.toml").read_bytes()
