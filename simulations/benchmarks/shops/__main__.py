@@ -41,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--shops", type=int, nargs="+", default=[10, 25, 50])
     parser.add_argument("--items", type=int, nargs="+", default=[1000, 10_000])
     parser.add_argument("--users", type=int, default=100, help="of each shop")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0, help="of the generated data")
     parser.add_argument("--poll-seconds", type=float, default=3.0)
     parser.add_argument("--keep", action="store_true", help="other sizes of an earlier run")

@@ -56,7 +56,7 @@ class Size:
     shops: int
     items: int
     users: int = 100
-    rounds: int = 3
+    rounds: int = 2
     seed: int = 0
     poll_seconds: float = 3.0
 

@@ -20,7 +20,8 @@ _TIME: Final = (*_SIZE, "online, s", "first step, s", "step, s", "training, s", 
 _BYTES: Final = (*_SIZE, "up, kB", "down, kB", "bundle, kB", "requests", "idle requests",
                  "slowest request, ms")  # fmt: skip
 _MEMORY: Final = (*_SIZE, "gateway, MB", "server app, MB", "all nodes, MB", "MB a node")
-_PROCESSOR: Final = (*_SIZE, "gateway, cpu s", "server app, cpu s", "node, cpu s")
+_PROCESSOR: Final = (*_SIZE, "gateway, cpu s", "gateway, ms a request", "server app, cpu s",
+                     "node, cpu s")  # fmt: skip
 _GROWN: Final = ("step, s", "up, kB", "down, kB", "gateway, MB", "server app, MB", "gateway, cpu s",
                  "server app, cpu s", "node, cpu s")  # fmt: skip
 _NOTES: Final = """
@@ -57,6 +58,11 @@ what each shop beyond the fewest of the same catalogue adds.
 """,
     "Processor": """
 Seconds of a processor for each step, of a node for each shop and step; idle looking is in it.
+The gateway is one process with one interpreter lock, so a step cannot take less than its share.
+Where a sampling profiler looked, two thirds of it were Starlette's layers around Flower's app
+(task groups for each layer and request) and most of the rest SQL of Flower's state, which looks
+for tasks that died at each request. What a message costs there is the number of its objects:
+Flower fetches and sends each record, array and chunk by a request of its own.
 """,
     "Growth": """
 From the fewest to the most shops of one catalogue: how many times more, and the exponent p of
@@ -72,7 +78,7 @@ def write(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         folder: where to.
         rows: one for each size, at least one.
     """
-    table = _with_nodes(pd.DataFrame(rows))
+    table = _with_shares(pd.DataFrame(rows))
     first = rows[0]
     known = {name: first[name] for name in ("rounds", "users", "seed")}
     known["poll"] = first["poll_seconds"]
@@ -114,9 +120,15 @@ def _log(value: float) -> float:
     return math.log(value) if value > 0 else float("nan")
 
 
-def _with_nodes(table: pd.DataFrame) -> pd.DataFrame:
-    """What a shop adds to the nodes' memory, from the fewest shops of its catalogue on."""
+def _with_shares(table: pd.DataFrame) -> pd.DataFrame:
+    """With what a shop adds to the nodes' memory, and what a request takes of the gateway."""
     table = table.sort_values(["items", "shops"]).reset_index(drop=True)
     first = table.groupby("items")[["shops", "all nodes, MB"]].transform("first")
     more = (table["shops"] - first["shops"]).where(lambda shops: shops > 0)
-    return table.assign(**{"MB a node": (table["all nodes, MB"] - first["all nodes, MB"]) / more})
+    asked = table["shops"] * (table["requests"] + table["idle requests"])
+    return table.assign(
+        **{
+            "MB a node": (table["all nodes, MB"] - first["all nodes, MB"]) / more,
+            "gateway, ms a request": 1000 * table["gateway, cpu s"] / asked,
+        }
+    )
