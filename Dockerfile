@@ -37,6 +37,7 @@ RUN python -m pip uninstall --yes --quiet --root-user-action=ignore pip setuptoo
 COPY --from=build /opt/hushrec /opt/hushrec
 ENV PATH=/opt/hushrec/bin:/usr/local/bin:/usr/bin:/bin \
     HOME=/tmp \
+    USER=hushrec \
     FLWR_TELEMETRY_ENABLED=0 \
     FLWR_DISABLE_UPDATE_CHECK=1 \
     FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION=1
