@@ -14,7 +14,17 @@ NO_ANSWER: Final = "no-answer"
 FLOWER_ERROR: Final = "flower-error"
 """In the place of a code, where Flower reports an error of its own."""
 _PASSING: Final = frozenset(
-    {NO_ANSWER, FLOWER_ERROR, Code.INTERNAL, Code.CLIENT_UNREADY, Code.DISK_FULL, Code.LEDGER_WRITE}
+    {
+        NO_ANSWER,
+        FLOWER_ERROR,
+        Code.INTERNAL,
+        Code.CLIENT_UNREADY,
+        Code.DISK_FULL,
+        Code.LEDGER_WRITE,
+        Code.SUM_SESSION,
+        Code.SUM_STAGE,
+        Code.SUM_THRESHOLD,
+    }
 )
 """What a client may get over without anybody's decision about what it allows."""
 

@@ -96,7 +96,7 @@ class SecureSums:
             if not isinstance(found, SumError):
                 return self._summed(tried, found)
             if len(tried) >= self.attempts:
-                raise _failed(tried, found)
+                raise self._failed(tried, found, len(members))
 
     def _begin(self, step: int, inputs: Mapping[str, Floats], release: Release) -> SumSession:
         number = self.sessions.begin(step)
@@ -167,6 +167,27 @@ class SecureSums:
             bytes_up=sum(one.bytes_up for one in tried),
         )
 
+    def _failed(self, tried: Sequence[SumSession], error: SumError, asked: int) -> QuorumError:
+        last = tried[-1]
+        lost = ", ".join(
+            f"{name} at {drop.stage}: {drop.code}" for name, drop in sorted(last.dropped.items())
+        )
+        charged = any(session.masked for session in tried)
+        spent = (
+            "What masked words cost is spent, and the next session is charged anew."
+            if charged
+            else "Nothing was spent: no masked words were asked for."
+        )
+        return QuorumError(
+            f"no total in {len(tried)} sessions; the last ended at stage {last.stage}, "
+            f"{error.code}: {error.message} Lost: {lost or 'nobody'}.",
+            where=f"step {last.release.step}, session {last.task.session}",
+            remedy=f"Look at those clients' own logs, then resume. {spent}",
+            missing=self.terms.threshold - asked + len(last.dropped),
+            refused={name: drop.code for name, drop in last.dropped.items()},
+            charged=charged,
+        )
+
 
 def check_enough(members: Sequence[Member], terms: Terms, left_out: Mapping[str, str]) -> None:
     """Hold the clients that can be asked to the threshold, before anybody is.
@@ -186,24 +207,4 @@ def check_enough(members: Sequence[Member], terms: Terms, left_out: Mapping[str,
         missing=missing,
         refused=left_out,
         silent=terms.clients - len(members) - len(left_out),
-    )
-
-
-def _failed(tried: Sequence[SumSession], error: SumError) -> QuorumError:
-    last = tried[-1]
-    lost = ", ".join(
-        f"{name} at {drop.stage}: {drop.code}" for name, drop in sorted(last.dropped.items())
-    )
-    charged = any(session.masked for session in tried)
-    spent = (
-        "What masked words cost is spent, and the next session is charged anew."
-        if charged
-        else "Nothing was spent: no masked words were asked for."
-    )
-    return QuorumError(
-        f"no total in {len(tried)} sessions; the last ended at stage {last.stage}, "
-        f"{error.code}: {error.message} Lost: {lost or 'nobody'}.",
-        where=f"step {last.release.step}, session {last.task.session}",
-        remedy=f"Look at those clients' own logs, then resume. {spent}",
-        charged=charged,
     )

@@ -65,6 +65,23 @@ def private(prepare_run: Callable[..., RunFolder], tmp_path: Path) -> Trained:
 
 
 @pytest.fixture
+def summing(prepare_run: Callable[..., RunFolder], tmp_path: Path) -> Trained:
+    """Four shops that pin each other, and a training that has a copy of their roster."""
+    market = {"users": 120, "items": 60, "categories": 4, "events_per_user": 12.0, "seed": 3}
+    shops = prepare_run(
+        "shops",
+        mode="distributed",
+        threshold=3,
+        marketplace={**market, "shop_sizes": (36, 32, 28, 24)},
+        lifetime_epsilon=20.0,
+    )
+    found = settled(shops, tmp_path / "home")
+    found.folder.mkdir(parents=True)
+    shutil.copy(shops.path / "roster.toml", found.folder)
+    return found
+
+
+@pytest.fixture
 def made(trained: Trained) -> Callable[..., Trained]:
     """The same, once it was asked for something."""
 

@@ -10,11 +10,14 @@ import pytest
 from flwr.app import Message
 
 from common.errors import Code, ConfigError, RunError
+from common.privacy.roster import Terms
 from common.protocol import HELLO, STEP
 from server.app import read_job
 from server.keys import home_key
 from server.registry import Registry
+from server.roster import gather
 from server.training.folder import APP_LOCK, OK, Outcome, alone
+from tests.conftest import RecordingGrid
 from tests.server.tampering import Seen, on_step, silence
 
 Made = Callable[..., Any]
@@ -156,3 +159,58 @@ def test_secure_sums_need_the_roster(made: Made) -> None:
         trained.run()
     assert outcome(trained).code == Code.RUN_MISMATCH
     assert json.loads((trained.folder / "outcome.json").read_text())["remedy"]
+
+
+def test_secure_sums_are_among_the_roster_that_was_copied(
+    summing: Any,
+) -> None:
+    """The threshold of the request decides how many have to be there, then and later."""
+    summing.ask(mode="distributed", threshold=3, colluders=1, delta=0.004)
+    summing.grid.tampering = on_hello(silence, 3)
+    summing.run()
+    job = read_job(summing.folder)
+    assert job.terms == Terms(4, 3, 1)
+    assert job.population == sum(m.population for m in declared(summing) if m.name != "shop-2")
+    first, *later = Registry(summing.folder / "server").rounds()
+    assert first.answered == ("shop-1", "shop-3", "shop-4")
+    assert first.refused == {"node 3": "no-answer"}
+    assert all(len(record.answered) == 4 for record in later)
+    assert outcome(summing).code == OK
+
+
+def test_a_sum_with_too_few_makes_no_job(summing: Any) -> None:
+    summing.ask(mode="distributed", threshold=4, colluders=1)
+    summing.grid.tampering = on_hello(silence, 3)
+    with pytest.raises(RunError):
+        summing.run()
+    assert outcome(summing).code == Code.RUN_QUORUM
+    assert outcome(summing).passes
+    assert not (summing.folder / "job.json").exists()
+
+
+def test_a_sum_that_everybody_refuses_takes_a_person(summing: Any) -> None:
+    summing.ask(mode="distributed", threshold=3, colluders=1, epsilon=25.0, delta=0.004)
+    with pytest.raises(RunError):
+        summing.run()
+    assert outcome(summing).code == Code.RUN_QUORUM
+    assert "shop-1 at keys: budget-lifetime" in outcome(summing).message
+    assert not outcome(summing).passes
+
+
+def on_hello(tamper: Any, node: int) -> Any:
+    """Tamper with one node's first answer about itself."""
+    left = [node]
+
+    def apply(asked: Message, reply: Message) -> Message | None:
+        meta = asked.metadata
+        if meta.message_type == HELLO and meta.dst_node_id in left:
+            left.clear()
+            return tamper(asked, reply)
+        return reply
+
+    return apply
+
+
+def declared(trained: Any) -> Any:
+    """What every shop says of itself."""
+    return gather(RecordingGrid(trained.shops.path), read_job(trained.folder))
