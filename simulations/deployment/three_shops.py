@@ -7,6 +7,7 @@ folder; only ports are others, so that it can run beside a real server.
 from __future__ import annotations
 
 import re
+import resource
 import shutil
 import time
 from dataclasses import dataclass
@@ -37,10 +38,12 @@ class Walked:
 
     Attributes:
         seconds: from the first to the last.
+        cpu_seconds: of all processes together, also those that were ended at the end.
         said: everything on standard output and error.
     """
 
     seconds: float
+    cpu_seconds: float
     said: str
 
 
@@ -89,6 +92,7 @@ def walk(folder: Path, commands: str, *, most_seconds: float = _PATIENCE_SECONDS
     script.write_text(f"set -eu\ncd {folder}\n{commands}")
     known = environment(folder / "home")
     del known["FLWR_HOME"]
+    used = _cpu_seconds()
     with Processes(folder / "logs") as processes:
         began = time.monotonic()
         processes.start(Unit(_SHELL, (shell, str(script)), known))
@@ -96,14 +100,20 @@ def walk(folder: Path, commands: str, *, most_seconds: float = _PATIENCE_SECONDS
             status = processes.wait(_SHELL, most_seconds)
         except TimeoutError:
             status = -1
-        walked = Walked(time.monotonic() - began, processes.log(_SHELL))
+        seconds, said = time.monotonic() - began, processes.log(_SHELL)
     if status:
         raise RunError(
             Code.INTERNAL,
-            f"the commands ended with status {status}: {walked.said[-2000:]}",
+            f"the commands ended with status {status}: {said[-2000:]}",
             where=str(script),
         )
-    return walked
+    return Walked(seconds, _cpu_seconds() - used, said)
+
+
+def _cpu_seconds() -> float:
+    """Of all processes that this one, and those that it waited for, have waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def main(
@@ -115,10 +125,15 @@ def main(
     def work() -> None:
         walked = walk(folder.resolve(), with_free_ports(block()))
         if output is Format.JSON:
-            print_json({"seconds": round(walked.seconds, 1), **machine(), "said": walked.said})
+            figures = {"seconds": walked.seconds, "cpu_seconds": walked.cpu_seconds}
+            rounded = {name: round(value, 1) for name, value in figures.items()}
+            print_json({**rounded, **machine(), "said": walked.said})
             return
         typer.echo(walked.said)
-        typer.echo(f"{walked.seconds:.1f} s from the first command to the last")
+        typer.echo(
+            f"{walked.seconds:.1f} s from the first command to the last, "
+            f"{walked.cpu_seconds:.1f} s of processors"
+        )
 
     finish(work)
 

@@ -36,7 +36,7 @@ def summary(results: Sequence[Result]) -> str:
     time = f"median {median(seconds):.0f} s a run, longest {max(seconds):.0f} s"
     lines = [
         f"{len(results)} runs, {count}; {time}. In {again} another server app had to go on.",
-        f"Ended: {', '.join(f'{code} {count}' for code, count in sorted(ends.items()))}.",
+        f"Ended: {', '.join(f'{code} {times}' for code, times in sorted(ends.items()))}.",
         f"Violations: {sum(len(result.violations) for result in results)}.",
     ]
     for result in results:

@@ -13,6 +13,7 @@ from simulations.deployment.three_shops import block, walk, with_free_ports
 
 def test_the_guides_commands_lead_from_nothing_to_a_recommendation(tmp_path: Path) -> None:
     walked = walk(tmp_path / "try", with_free_ports(block()))
+    assert walked.cpu_seconds > 1
     rounds = re.findall(r"round +(\d)/(\d) \S+ (\d) answered, 0 refused", walked.said)
     assert rounds
     assert all(answered == "3" for _, _, answered in rounds)
@@ -20,7 +21,8 @@ def test_the_guides_commands_lead_from_nothing_to_a_recommendation(tmp_path: Pat
     assert "lifetime" in walked.said  # of the budget
     assert (tmp_path / "try" / "server" / "models" / "promotions.jsonl").exists()
     after = walked.said.partition("delivered south: ok")[2]
-    assert len(re.findall(r"^ *\d+[. ]", after, re.M)) >= 5  # what a shopper is shown
+    shown = re.findall(r"^\d+ +-?\d+\.\d+ +\S", after, re.M)
+    assert len(shown) == 5
 
 
 def test_a_command_that_fails_ends_it(tmp_path: Path) -> None:
