@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from common.pages.markup import Child, Markup, element, join
@@ -33,12 +34,12 @@ p{margin:.3rem 0}a{color:inherit}
 .state.bad{border-color:var(--warn);color:var(--warn)}
 .soft{color:var(--soft)}
 .scroll{overflow-x:auto}.scroll:focus-visible{outline:2px solid currentColor}
-table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
+table{border-collapse:collapse;font-variant-numeric:tabular-nums}
 caption{text-align:left;color:var(--soft);padding:.2rem 0}
-th,td{text-align:left;vertical-align:top;padding:.3rem .8rem .3rem 0;
+th,td{text-align:left;vertical-align:top;padding:.3rem 1.4rem .3rem 0;
 border-bottom:1px solid var(--line)}
-thead th{font-weight:600}tbody th{font-weight:600;overflow-wrap:anywhere}
-td.n{text-align:right}
+thead th{font-weight:600}tbody th{font-weight:600;white-space:nowrap}
+.n{text-align:right}
 """
 
 
@@ -104,7 +105,7 @@ def _newest(view: HomeView) -> Markup | None:
     shown = f"The last {_SHOWN} rounds." if run.completed > _SHOWN else "All rounds."
     heads = ("Round", "Step", "Answered", "Refused", "Seconds", "Bytes received", "Noise (σ)")
     return join(
-        [_section(f"Rounds of {run.name}", shown, heads, rows, numbers={0, 4, 5, 6}), _totals(run)]
+        [_section(f"Rounds of {run.name}", shown, heads, rows, numbers={4, 5, 6}), _totals(run)]
     )
 
 
@@ -167,7 +168,7 @@ def _section(
     caption: str,
     heads: Sequence[str],
     rows: Iterable[Sequence[str]],
-    numbers: frozenset[int] | set[int] = frozenset(),
+    numbers: AbstractSet[int] = frozenset(),
 ) -> Markup:
     """A heading and a table whose first column names its rows."""
     lines = [element("tr", *_cells(row, numbers)) for row in rows]
@@ -176,14 +177,19 @@ def _section(
     table = element(
         "table",
         element("caption", caption),
-        element("thead", element("tr", *(element("th", head, scope="col") for head in heads))),
+        element("thead", element("tr", *_heads(heads, numbers))),
         element("tbody", *lines),
     )
     scroll = element("div", table, class_="scroll", tabindex="0", role="region", aria_label=title)
     return element("section", element("h2", title), scroll)
 
 
-def _cells(row: Sequence[str], numbers: frozenset[int] | set[int]) -> Iterable[Child]:
+def _heads(heads: Sequence[str], numbers: AbstractSet[int]) -> Iterable[Child]:
+    for place, head in enumerate(heads):
+        yield element("th", head, scope="col", class_="n" if place in numbers else None)
+
+
+def _cells(row: Sequence[str], numbers: AbstractSet[int]) -> Iterable[Child]:
     first, *others = row
     yield element("th", first, scope="row")
     for place, text in enumerate(others, 1):
