@@ -20,14 +20,12 @@ from common.privacy.inbound import check_arrays
 from common.protocol import OK, RECEIPT, STEP, ReceiptMessage, Reply, Task
 from common.solvers.base import Step
 from server.combine import Combiner
-from server.quorum import FLOWER_ERROR, NO_ANSWER
+from server.quorum import FLOWER_ERROR, NO_ANSWER, error_of
 from server.roster import Member
 from server.witness import Asked, Witness
 
 __all__ = ["FLOWER_ERROR", "Asking", "error_of", "log_refused"]
 
-_NODE_UNAVAILABLE: Final = 5
-"""Flower's code for a node that stopped being heard of: silence, like any other."""
 _LOG: Final = logging.getLogger("hushrec.server")
 
 
@@ -182,11 +180,6 @@ def _read(message: Message, step: Step | None = None) -> Reply:
     except HushRecError as error:
         return Reply(str(error.code))
     return reply
-
-
-def error_of(message: Message) -> str:
-    """What stands in the place of a client's code where Flower answered for it."""
-    return NO_ANSWER if message.error.code == _NODE_UNAVAILABLE else FLOWER_ERROR
 
 
 def log_refused(refused: Mapping[str, str], what: str) -> None:

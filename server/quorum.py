@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from flwr.app import Message
+
 from common.errors import Code, RunError
 
-__all__ = ["FLOWER_ERROR", "NO_ANSWER", "QuorumError"]
+__all__ = ["FLOWER_ERROR", "NO_ANSWER", "QuorumError", "error_of"]
 
 NO_ANSWER: Final = "no-answer"
 """In the place of a code, where nothing came in time."""
@@ -28,6 +30,8 @@ _PASSING: Final = frozenset(
 )
 """What a client may get over without anybody's decision about what it allows."""
 
+_NODE_UNAVAILABLE: Final = 5
+"""Flower's code for a node that stopped being heard of: silence, like any other."""
 _FIELDS: Final = ("where", "remedy", "missing", "refused", "silent", "charged")
 
 
@@ -74,3 +78,8 @@ class QuorumError(RunError):
 
 def _rebuild(message: str, known: Mapping[str, Any]) -> QuorumError:
     return QuorumError(message, **known)
+
+
+def error_of(message: Message) -> str:
+    """What stands in the place of a client's code where Flower answered for it."""
+    return NO_ANSWER if message.error.code == _NODE_UNAVAILABLE else FLOWER_ERROR

@@ -20,7 +20,7 @@ from common.errors import Code, HushRecError, RunError
 from common.job import Job
 from common.privacy.roster import Roster
 from common.protocol import HELLO, Hello
-from server.quorum import NO_ANSWER, QuorumError
+from server.quorum import NO_ANSWER, QuorumError, error_of
 
 __all__ = ["NO_ANSWER", "Attendance", "Member", "gather"]
 
@@ -150,6 +150,9 @@ class Attendance:
         _LOG.warning("%s takes part from now on", member.name)
 
     def _hear(self, node: int, message: Message) -> None:
+        if message.has_error():
+            self.reasons[node] = error_of(message)
+            return
         try:
             self.members[node] = self._read(node, message)
             self.reasons.pop(node, None)
@@ -158,8 +161,6 @@ class Attendance:
             _LOG.warning("%s does not take part: %s", self._called(node), error.code)
 
     def _read(self, node: int, message: Message) -> Member:
-        if message.has_error():
-            raise RunError(Code.PROTOCOL_INVALID, "Flower reports an error.", where="roster")
         hello = Hello.from_records(message.content)
         registered = self._names.get(node, "")
         if registered in self.expected and hello.client != registered:

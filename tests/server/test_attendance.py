@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.app import ConfigRecord, Error, Message, RecordDict
 from flwr.proto.node_pb2 import NodeInfo
 
 from client.app import make_app
@@ -132,6 +132,24 @@ def test_a_refusal_is_known_by_the_name_that_the_node_was_registered_under(
     attendance.gather(1.0)
     assert attendance.absent == {"shop-3": "client-unready"}
     events.write_bytes(kept)
+    for _ in range(2):
+        attendance.look()
+    assert sorted(present(attendance)) == list(NAMES)
+
+
+def test_a_node_that_flower_has_given_up_is_silent_and_another_error_is_flowers(
+    town: Town, attendance: Attendance
+) -> None:
+    codes = {3: 5, 4: 2}  # NODE_UNAVAILABLE, and an app that raised
+
+    def failing(asked: Message, reply: Message) -> Message:
+        code = codes.get(asked.metadata.dst_node_id)
+        return reply if code is None else Message(Error(code=code, reason=""), reply_to=asked)
+
+    town.answering = failing
+    attendance.gather(1.0)
+    assert attendance.absent == {"shop-2": NO_ANSWER, "shop-3": "flower-error"}
+    codes.clear()
     for _ in range(2):
         attendance.look()
     assert sorted(present(attendance)) == list(NAMES)
