@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import resource
+import shlex
 import shutil
 import time
 from dataclasses import dataclass
@@ -89,7 +90,7 @@ def walk(folder: Path, commands: str, *, most_seconds: float = _PATIENCE_SECONDS
     shell = shutil.which("sh") or "sh"
     folder.mkdir(parents=True, exist_ok=True)
     script = folder / f"{_SHELL}.sh"
-    script.write_text(f"set -eu\ncd {folder}\n{commands}")
+    script.write_text(f"set -eu\ncd {shlex.quote(str(folder))}\n{commands}")
     known = environment(folder / "home")
     del known["FLWR_HOME"]
     used = _cpu_seconds()
