@@ -33,9 +33,13 @@ _LOOK = """
 import importlib, json, sys
 sys.path.insert(0, sys.argv[1])
 found = {name: importlib.import_module(name).__file__ for name in sys.argv[2:]}
-from common.bundle import bundle_sha256, build_bundle
-from simulations.scenario import Scenario
-print(json.dumps({"files": found, "bundle": bundle_sha256(build_bundle())}))
+print(json.dumps(found))
+"""
+_BUNDLE = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from common.bundle import build_bundle, bundle_sha256
+print(bundle_sha256(build_bundle()))
 """
 
 
@@ -92,13 +96,19 @@ def _sources_in(folder: Path) -> list[Path]:
 
 
 def test_what_is_started_starts_from_it(installed: Path) -> None:
+    found: dict[str, Any] = json.loads(said_by(_LOOK, installed, *STARTED))
+    assert all(Path(path).is_relative_to(installed) for path in found.values())
+
+
+def test_its_bundle_is_that_of_the_sources(installed: Path) -> None:
+    assert said_by(_BUNDLE, installed) == said_by(_BUNDLE, installed.parent / "src")
+
+
+def said_by(script: str, place: Path, *more: str) -> str:
+    """What a fresh interpreter prints that looks for packages in `place` first."""
     done = subprocess.run(
-        [sys.executable, "-I", "-c", _LOOK, installed, *STARTED],
-        check=False, capture_output=True, text=True, timeout=300, cwd=installed.parent,
+        [sys.executable, "-I", "-c", script, place, *more],
+        check=False, capture_output=True, text=True, timeout=300, cwd=place.parent,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    said: dict[str, Any] = json.loads(done.stdout)
-    assert all(Path(path).is_relative_to(installed) for path in said["files"].values())
-    from common.bundle import build_bundle, bundle_sha256
-
-    assert said["bundle"] == bundle_sha256(build_bundle())
+    return done.stdout
