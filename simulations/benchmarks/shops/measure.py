@@ -25,7 +25,7 @@ from server.training.request import Request
 from simulations.benchmarks.shops.usage import Watch
 from simulations.deployment.demo import Demo, lay_out
 from simulations.deployment.processes import Processes, Unit
-from simulations.deployment.topology import SERVER, Federation, Pace, environment
+from simulations.deployment.topology import SERVER, SUPEREXEC, Federation, Pace, environment
 
 __all__ = ["Size", "measured"]
 
@@ -102,11 +102,12 @@ def _demo(size: Size) -> Demo:
 
 
 def _start(federation: Federation, size: Size) -> None:
-    """The server, which lets one address have all connections, and all nodes."""
+    """The server, which lets one address have all connections, its superexec, and all nodes."""
     unit = federation.server_unit()
     most = ("--connections", "4096", "--per-address", "4096")
     federation.processes.start(replace(unit, command=(*unit.command, *most)))
     federation.wait_server()
+    federation.processes.start(federation.superexec_unit())
     folder = federation.places.folder
     command = (
         *(sys.executable, "-m", "simulations.benchmarks.shops.nodes", str(folder)),
@@ -171,7 +172,7 @@ def _taken(watch: Watch, shops: int, steps: int) -> dict[str, float]:
 
 def _parts(processes: Processes) -> dict[str, list[int]]:
     """The gateway's own process, those that run the server app, and that of all nodes."""
-    tree = processes.tree(SERVER)
+    tree = processes.tree(SUPEREXEC)
     apps = [one.pid for one in tree if "serverapp" in one.command]
     first = [processes.pid(name) for name in (SERVER, _NODES)]
     return {

@@ -44,7 +44,8 @@ after the first. Flower's server looks for answers every 3 seconds, and a node f
 {poll:g}, so a step takes some seconds however few the shops are. `online` is from the start of
 all nodes at once until the last is counted; `training` is from the operator's command to the
 delivered model, with meeting, receipts and delivery. `load` is what the machine had to do
-before.
+before: where that is more than it has cores, the times are those of a busy machine, and the
+processor's and the bytes are what can be compared.
 """,
     "Bytes": """
 For each client and step, bodies of requests and answers at the gateway, without heads and TLS:

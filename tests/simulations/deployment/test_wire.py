@@ -91,6 +91,7 @@ def scene(laid_out: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
                 )
             )
         federation.start_server()
+        federation.processes.start(federation.superexec_unit())
         for name, recorder in recorders.items():
             program = ("-c", LEAKING_NODE, LEAKING_TASK) if name == "south" else HONEST_NODE
             federation.processes.start(_node(federation, name, program, recorder.address))
