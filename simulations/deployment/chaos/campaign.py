@@ -129,7 +129,7 @@ def carry_out(
     if not folder.exists():
         say("laying out a federation")
         lay_out(folder, _demo(campaign))
-    with Federation(folder, Pace(poll_seconds=0.2, restart_seconds=1.0)) as federation:
+    with Federation(folder, Pace(poll_seconds=0.5, restart_seconds=1.0)) as federation:
         federation.start()
         judge = Judge(federation.places, federation.shops)
         for run in range(begun + 1, campaign.runs + 1):
