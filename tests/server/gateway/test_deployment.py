@@ -255,7 +255,7 @@ def a_node_that_nobody_registered_ends(scene: Scene) -> None:
     home = client_folders(scene.run.path)[0]
     scene.deployment.start_node("stranger", home, registered=False)
     assert scene.deployment.ended("stranger") != 0
-    assert "Failed to initialize the connection" in scene.deployment.log("stranger")
+    assert "error node-refused" in scene.deployment.log("stranger")
 
 
 def the_log_knows_nodes_by_their_signatures(scene: Scene) -> None:
