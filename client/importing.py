@@ -175,7 +175,7 @@ def _faults_of(found: EventFile | None) -> pd.DataFrame:
 
 def _faults_about(events: list[RecordedEvent]) -> pd.DataFrame:
     rows = [
-        (event.seq, "item_id", "unknown-item", event.item_id, json.dumps(event[1:]), RECORDED)
+        (event.seq, "item_id", "unknown-item", event.item_id, json.dumps(event[2:]), RECORDED)
         for event in events
     ]
     return pd.DataFrame(rows, columns=_FAULTS)

@@ -1,49 +1,56 @@
-"""What the service recorded, as far as it goes into the log, and its deletion.
+"""What the service recorded, as far as it goes into the log; its deletion, and its sealing.
 
 Guarantee:
-    What was deleted is overwritten in the file and in its journal, unless somebody is reading
-    it just then: then the journal goes with the next deletion, or when the service ends. Not
-    reached: blocks that a disk has not overwritten.
+    What was deleted or sealed is overwritten in the file and in its journal, unless somebody
+    is reading it just then: then the journal goes with the next deletion, or when the service
+    ends, and `convert_recorded` says so. Not reached: blocks that a disk has not overwritten.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Final, NamedTuple
 
+from client.recorded_file import RECORDED, connect, emptied_journal, guarded, transaction
+from client.recorded_rows import (
+    PlainRows,
+    RecordedEvent,
+    SealedRows,
+    form_of,
+    mark_deletion,
+    rows_in,
+    set_form,
+)
+from client.sealed import Sealer
+from client.store import data_files, sealer_of
 from common.errors import Code, DataError
 
-__all__ = ["RECORDED", "RecordedEvent", "forget_older", "forget_taken", "recorded_events"]
-
-RECORDED: Final = "recorded.sqlite"
-"""Where `client.service.recorded` writes."""
-_WAIT_SECONDS: Final = 10.0
-
-
-class RecordedEvent(NamedTuple):
-    """One event that the service recorded. Sensitive."""
-
-    seq: int
-    user_id: str
-    item_id: str
-    microseconds: int
+__all__ = [
+    "RECORDED",
+    "RecordedEvent",
+    "convert_recorded",
+    "forget_older",
+    "forget_taken",
+    "is_in_the_clear",
+    "recorded_events",
+    "seal_if_wanted",
+]
 
 
 def recorded_events(folder: Path) -> list[RecordedEvent]:
     """All events that the service has recorded, in the order in which they came.
 
     Raises:
-        DataError: they cannot be read.
+        DataError: they cannot be read; `store-sealed`, without their key.
     """
     with _file(folder) as connection:
         if connection is None:
             return []
-        query = "SELECT seq, user_id, item_id, microseconds FROM event ORDER BY seq"
-        return [RecordedEvent(*row) for row in connection.execute(query)]
+        with transaction(connection, "DEFERRED"):
+            return list(rows_in(connection, folder).after(0))
 
 
 def forget_taken(folder: Path, last_seq: int) -> int:
@@ -52,7 +59,7 @@ def forget_taken(folder: Path, last_seq: int) -> int:
     Raises:
         DataError: they cannot be deleted; then all are still there.
     """
-    return _forget(folder, "DELETE FROM event WHERE seq <= ?", last_seq)
+    return _forget(folder, lambda event: event.seq <= last_seq)
 
 
 def forget_older(folder: Path, before: datetime) -> int:
@@ -62,17 +69,97 @@ def forget_older(folder: Path, before: datetime) -> int:
         DataError: they cannot be deleted; then all are still there.
     """
     microseconds = int(before.timestamp()) * 1_000_000
-    return _forget(folder, "DELETE FROM event WHERE microseconds < ?", microseconds)
+    return _forget(folder, lambda event: event.microseconds < microseconds)
 
 
-def _forget(folder: Path, statement: str, value: int) -> int:
+def convert_recorded(folder: Path, *, to_plain: bool = False) -> bool:
+    """Give all rows the other form, in one transaction; whether they had to change.
+
+    Who calls is `alone` with the ledger; the service may go on meanwhile. The old form is
+    overwritten in the file and its journal when this returns.
+
+    Args:
+        folder: the client's, whose client.toml names the key that opens or seals them.
+        to_plain: open them; else seal them.
+
+    Raises:
+        DataError: `store-sealed`, the key is not there; or the disk refuses, or somebody reads
+            all the time. Then all events are there, and a second call ends it.
+    """
+    with _file(folder) as connection:
+        if connection is None:
+            return False
+        with transaction(connection):
+            changed = _converted(connection, folder, None if to_plain else sealer_of(folder))
+        if not emptied_journal(connection):
+            raise DataError(
+                Code.DATA_NOT_FOUND,
+                "somebody reads the recorded events all the time: their journal stays as it is.",
+                where=str(folder / RECORDED),
+                remedy="Do it again, or end the service first.",
+            )
+    return changed
+
+
+def seal_if_wanted(folder: Path) -> None:
+    """Seal rows that are in the clear though the folder is sealed: of a backup, or a crash.
+
+    Raises:
+        DataError: as `convert_recorded`.
+    """
+    if data_files(folder).key_file is None:
+        return
+    with _file(folder) as connection:
+        if connection is None:
+            return
+        if form_of(connection).seal is not None:
+            emptied_journal(connection)  # of who died before they could
+            return
+    from client.guard.alone import alone  # the service needs nothing else of the guard
+
+    with alone(folder / "ledger.sqlite"):
+        if data_files(folder).key_file is not None:  # nobody unseals it just now
+            convert_recorded(folder)
+
+
+def is_in_the_clear(folder: Path) -> bool:
+    """Whether there are rows that are not sealed.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    with _file(folder) as connection:
+        if connection is None:
+            return False
+        return connection.execute("SELECT 1 FROM event LIMIT 1").fetchone() is not None
+
+
+def _converted(connection: sqlite3.Connection, folder: Path, sealer: Sealer | None) -> bool:
+    rows = rows_in(connection, folder)
+    if isinstance(rows, PlainRows) == (sealer is None):
+        return False
+    events = list(rows.after(0))
+    for table in ("event", "sealed"):
+        connection.execute(f"DELETE FROM {table}")  # noqa: S608  all pages are overwritten
+    set_form(connection, sealer)
+    wanted = PlainRows(connection) if sealer is None else SealedRows(connection, sealer)
+    for event in events:
+        wanted.put(event)
+    return True
+
+
+def _forget(folder: Path, is_to_go: Callable[[RecordedEvent], bool]) -> int:
     with _file(folder) as connection:
         if connection is None:
             return 0
-        connection.execute("PRAGMA secure_delete = ON")
-        gone = connection.execute(statement, (value,)).rowcount
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        return gone
+        with transaction(connection):
+            rows = rows_in(connection, folder)
+            gone = [event.seq for event in rows.after(0) if is_to_go(event)]
+            rows.delete(gone)
+            if gone:
+                mark_deletion(connection)
+        emptied_journal(connection)
+        return len(gone)
 
 
 @contextmanager
@@ -82,16 +169,5 @@ def _file(folder: Path) -> Iterator[sqlite3.Connection | None]:
     if not path.exists():
         yield None
         return
-    try:
-        with closing(sqlite3.connect(path, timeout=_WAIT_SECONDS, isolation_level=None)) as opened:
-            opened.execute("PRAGMA synchronous = FULL")
-            yield opened
-    except sqlite3.Error as error:
-        name = getattr(error, "sqlite_errorname", "SQLITE_ERROR")
-        code = Code.DISK_FULL if name == "SQLITE_FULL" else Code.DATA_FORMAT
-        raise DataError(
-            code,
-            f"the recorded events cannot be used: {name}.",
-            where=str(path),
-            remedy="Make room on the disk, or restore the file from a backup.",
-        ) from None
+    with guarded(path), closing(connect(path)) as connection:
+        yield connection

@@ -3,7 +3,7 @@
 The order is: the key is on disk, `client.toml` names it, every file has its sealed form and
 was read back, its plain form goes. Opening goes the same way back. At each moment whoever
 reads finds one whole form of each file, and the key that it takes; a run that was interrupted
-is done again to its end.
+is done again to its end. Recorded events change their form in one transaction.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Final
 
 from client.data_files import NAMES, DataFiles, check_own
 from client.guard.alone import alone
+from client.recorded_log import RECORDED, convert_recorded
 from client.sealed import Sealer, make_key
 from client.store import CLIENT_TOML, FROZEN, ClientSettings
 from common.enrolment.folders import write_private
@@ -45,7 +46,9 @@ class Sealing:
 
 
 def seal_folder(folder: Path, key_file: Path) -> Sealing:
-    """Encrypt a client's events, and what was set aside of its tables.
+    """Encrypt a client's events, recorded ones too, and what was set aside of its tables.
+
+    The service may go on meanwhile; what it is writing waits, or is refused and not written.
 
     Args:
         folder: the client's.
@@ -101,7 +104,7 @@ def unseal_folder(folder: Path) -> Sealing:
 
 
 def _converted(files: DataFiles, *, to_plain: bool = False) -> Iterator[str]:
-    """Give every file the other form, also in frozen copies; names of those that had to change."""
+    """Give every file the other form, also in frozen copies; those that had to change."""
     frozen = files.folder / FROZEN
     copies = sorted(frozen.iterdir()) if frozen.is_dir() else []
     for place in (files.folder, *copies):
@@ -115,6 +118,8 @@ def _converted(files: DataFiles, *, to_plain: bool = False) -> Iterator[str]:
                 continue
             wanted.write(name, data)
             yield str((place / name).relative_to(files.folder))
+    if convert_recorded(files.folder, to_plain=to_plain):
+        yield RECORDED
 
 
 def _edited(folder: Path, key_file: Path | None) -> bytes:

@@ -23,7 +23,7 @@ from client.keeping import (
     read_events_of,
     without_expired,
 )
-from client.recorded_log import RECORDED, recorded_events
+from client.recorded_log import RECORDED, is_in_the_clear, recorded_events
 from client.store import CLIENT_TOML, data_files
 from common.catalogue import Catalogue
 from common.errors import Code
@@ -146,6 +146,8 @@ def check_sealing(patient: Patient) -> Iterator[Finding]:
     if key.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         yield fail("can be read by others than its owner", key, "chmod go-rwx it.")
     left = [name for name in (EVENTS, HELDOUT, REJECTED) if _in_the_clear(files, name)]
+    if is_in_the_clear(patient.folder):
+        left.append(RECORDED)
     if left:
         remedy = f"Run `hushrec client seal {patient.folder} --key-file {key}`."
         yield fail(f"{', '.join(left)} also lie there in the clear", patient.folder, remedy)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import stat
 from pathlib import Path
 
@@ -51,6 +53,19 @@ def test_the_same_bytes_are_never_sealed_alike() -> None:
 
 def _words(data: bytes) -> list[bytes]:
     return [data[at : at + 8] for at in range(0, len(data), 8)]
+
+
+@given(st.binary(max_size=40), st.binary(max_size=40), st.text(max_size=9), st.text(max_size=9))
+def test_a_keyed_hash_is_of_key_label_and_data(
+    one: bytes, other: bytes, label: str, second: str
+) -> None:
+    found = SEALER.keyed_hash(one, label)
+    assert found == Sealer(KEY).keyed_hash(one, label)
+    assert (found == SEALER.keyed_hash(other, second)) == ((one, label) == (other, second))
+    assert found != Sealer(bytes(KEY_BYTES)).keyed_hash(one, label)
+    info = b"hushrec store 1 hash " + label.encode()
+    key = HKDF(algorithm=hashes.SHA256(), length=32, salt=b"", info=info).derive(KEY)
+    assert found == hmac.new(key, one, hashlib.sha256).digest()
 
 
 @settings(max_examples=150)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from client.data_files import EVENTS, HELDOUT, NAMES, REJECTED, SEALED, DataFiles
+from client.recorded_file import RECORDED
 from client.sealed import Sealer
 from client.sealing import seal_folder, unseal_folder
 from client.store import CLIENT_TOML, ClientStore, data_files, sealer_of
@@ -159,14 +160,29 @@ def test_a_settings_file_that_cannot_be_edited_is_left(folder: Path, key: Path) 
 def test_a_death_at_any_moment_loses_nothing(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "children").mkdir()
     shutil.copy(folder.parents[1] / "catalogue.json", tmp_path)
+    _record_and_die(folder)
+    assert (folder / f"{RECORDED}-wal").stat().st_size
     child = Path(seal_crash_child.__file__)
     words = [sys.executable, str(child), str(folder), str(tmp_path / "children")]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=240)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["wrong"] == []
-    assert found["deaths"]["seal"] >= 10
-    assert found["deaths"]["unseal"] >= 8
+    assert 30 <= found["deaths"]["seal"] < seal_crash_child.MOST - 1
+    assert 30 <= found["deaths"]["unseal"] < seal_crash_child.MOST - 1
+
+
+def _record_and_die(folder: Path) -> None:
+    """As a service that is killed leaves the file: with a journal."""
+    code = (
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from client.service.recorded import Event, Recorded\n"
+        "of = lambda n: Event(f'order-{n:04}', f'shopper-{n % 7}', f'item-{n:04}', n)\n"
+        "Recorded.open(Path(sys.argv[1])).write([of(n) for n in range(40)], 0)\n"
+        "os._exit(0)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(folder)], cwd=ROOT, check=True)
 
 
 def test_the_commands(folder: Path, key: Path) -> None:

@@ -20,6 +20,7 @@ from client.doctor.command import CHECKS, NETWORK, examine
 from client.doctor.findings import Finding, Patient, fine, run_checks, worst
 from client.doctor.machine import pins
 from client.enroll.node_key import NODE_KEY
+from client.recorded_file import RECORDED
 from client.sealing import seal_folder
 from client.service.recorded import Event, Recorded
 from client.store import CLIENT_TOML, POLICY_TOML
@@ -188,6 +189,16 @@ def test_encryption(ward: Ward, tmp_path: Path) -> None:
     (ward.folder / EVENTS).unlink()
     key.unlink()
     assert ward.one().code is Code.STORE_SEALED
+
+
+def test_recorded_events_of_a_backup_in_a_sealed_folder(ward: Ward, tmp_path: Path) -> None:
+    with Recorded.open(ward.folder) as service:
+        service.write([Event("e", "u1", "a", 1)], 0)
+    backup = shutil.copy(ward.folder / RECORDED, tmp_path / "backup")
+    seal_folder(ward.folder, tmp_path / "key")
+    assert ward.trouble() == []
+    shutil.copy(backup, ward.folder / RECORDED)
+    assert f"{RECORDED} also lie there in the clear" in ward.one().what
 
 
 def test_a_key_beside_what_it_opens(ward: Ward, tmp_path: Path) -> None:

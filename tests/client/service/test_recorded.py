@@ -13,8 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from client.sealed import make_key
 from client.service.recorded import RECORDED, Event, Recorded
+from client.store import CLIENT_TOML
 from common.errors import Code, DataError
+from tests.client.service.shop import CLIENT_TOML as SETTINGS
 
 ROOT = Path(__file__).resolve().parents[3]
 EVENTS = st.builds(
@@ -26,11 +29,30 @@ EVENTS = st.builds(
 )
 
 
-@settings(max_examples=25)
+@pytest.fixture(params=[False, True], ids=["plain", "sealed"])
+def folder(request, tmp_path):
+    return laid_out(tmp_path / "north", is_sealed=request.param)
+
+
+def laid_out(folder: Path, *, is_sealed: bool = False) -> Path:
+    """A client's folder, as far as the file needs it; its key lies beside it."""
+    folder.mkdir()
+    named = ""
+    if is_sealed:
+        key = folder.with_name(f"{folder.name}.key")
+        make_key(key)
+        named = f'key_file = "{key}"\n'
+    (folder / CLIENT_TOML).write_text(named + SETTINGS)
+    return folder
+
+
+@pytest.mark.parametrize("is_sealed", [False, True], ids=["plain", "sealed"])
+@settings(max_examples=25, deadline=None)
 @given(batches=st.lists(st.lists(EVENTS, max_size=4), max_size=5))
-def test_it_is_a_list_that_knows_its_ids(tmp_path_factory, batches):
+def test_it_is_a_list_that_knows_its_ids(tmp_path_factory, is_sealed, batches):
     known: dict[str, Event] = {}
-    with Recorded.open(tmp_path_factory.mktemp("recorded")) as recorded:
+    place = tmp_path_factory.mktemp("recorded") / "north"
+    with Recorded.open(laid_out(place, is_sealed=is_sealed)) as recorded:
         for now, batch in enumerate(batches, 100):
             new, repeated, conflicts = 0, 0, []
             for place, event in enumerate(batch):
@@ -57,30 +79,30 @@ def test_it_is_a_list_that_knows_its_ids(tmp_path_factory, batches):
             assert recorded.items_of(user) == list(dict.fromkeys(expected))
 
 
-def test_it_is_the_owners_alone_even_if_it_was_not(tmp_path):
+def test_it_is_the_owners_alone_even_if_it_was_not(folder):
     old = os.umask(0)
     try:
-        with Recorded.open(tmp_path) as recorded:
+        with Recorded.open(folder) as recorded:
             recorded.write([Event("e", "u", "i", 0)], 0)
-            for path in tmp_path.iterdir():
+            for path in folder.glob(f"{RECORDED}*"):
                 assert stat.S_IMODE(path.stat().st_mode) == 0o600, path.name
-        (tmp_path / RECORDED).chmod(0o644)
-        Recorded.open(tmp_path).close()
+        (folder / RECORDED).chmod(0o644)
+        Recorded.open(folder).close()
     finally:
         os.umask(old)
-    assert stat.S_IMODE((tmp_path / RECORDED).stat().st_mode) == 0o600
+    assert stat.S_IMODE((folder / RECORDED).stat().st_mode) == 0o600
 
 
-def test_every_commit_waits_for_the_disk(tmp_path):
+def test_every_commit_waits_for_the_disk(folder):
     """The settings that make it so, as SQLite itself reports them."""
-    with Recorded.open(tmp_path) as recorded:
+    with Recorded.open(folder) as recorded:
         writer = recorded._writer
         assert writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert writer.execute("PRAGMA synchronous").fetchone() == (2,)
 
 
-def test_many_threads_and_two_handles_lose_nothing(tmp_path):
-    with Recorded.open(tmp_path) as one, Recorded.open(tmp_path) as other:
+def test_many_threads_and_two_handles_lose_nothing(folder):
+    with Recorded.open(folder) as one, Recorded.open(folder) as other:
         done = []
 
         def work(number: int) -> None:
@@ -99,7 +121,7 @@ def test_many_threads_and_two_handles_lose_nothing(tmp_path):
             assert len(one.items_of(f"u{number}")) == 20
 
 
-def test_a_kill_after_the_write_loses_nothing(tmp_path):
+def test_a_kill_after_the_write_loses_nothing(folder):
     code = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
@@ -108,19 +130,20 @@ def test_a_kill_after_the_write_loses_nothing(tmp_path):
         "recorded.write([Event('e', 'u', 'i', 1)], 0)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, check=False)
+    done = subprocess.run([sys.executable, "-c", code, str(folder)], cwd=ROOT, check=False)
     assert done.returncode == -signal.SIGKILL
-    with Recorded.open(tmp_path) as recorded:
+    with Recorded.open(folder) as recorded:
         assert recorded.items_of("u") == ["i"]
 
 
-def test_a_write_is_whole_or_nothing(tmp_path):
-    with Recorded.open(tmp_path) as recorded:
-        holder = sqlite3.connect(tmp_path / RECORDED, isolation_level=None)
-        holder.execute(
-            "CREATE TRIGGER full BEFORE INSERT ON event WHEN NEW.item_id = 'last'"
-            " BEGIN SELECT RAISE(ABORT, 'no more room'); END"
-        )
+def test_a_write_is_whole_or_nothing(folder):
+    with Recorded.open(folder) as recorded:
+        holder = sqlite3.connect(folder / RECORDED, isolation_level=None)
+        for table in ("event", "sealed"):
+            holder.execute(
+                f"CREATE TRIGGER full_{table} BEFORE INSERT ON {table} WHEN NEW.seq = 2"
+                " BEGIN SELECT RAISE(ABORT, 'no more room'); END"
+            )
         holder.close()
         with pytest.raises(DataError) as error:
             recorded.write([Event("1", "u", "first", 0), Event("2", "u", "last", 0)], 0)
@@ -128,9 +151,9 @@ def test_a_write_is_whole_or_nothing(tmp_path):
         assert recorded.items_of("u") == []
 
 
-def test_a_full_disk_is_said_and_nothing_is_half_written(tmp_path):
+def test_a_full_disk_is_said_and_nothing_is_half_written(folder):
     """SQLite's own bound on pages, which ends as a disk does."""
-    with Recorded.open(tmp_path) as recorded:
+    with Recorded.open(folder) as recorded:
         (pages,) = recorded._writer.execute("PRAGMA page_count").fetchone()
         recorded._writer.execute(f"PRAGMA max_page_count = {pages + 2}")
         many = [Event(f"{place}", "u", f"i{place}", 1) for place in range(1000)]
@@ -142,22 +165,22 @@ def test_a_full_disk_is_said_and_nothing_is_half_written(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"not a database at all" * 300, b"SQLite format 3\x00oops"])
-def test_what_is_no_such_file_is_said_and_left_alone(tmp_path, content):
-    (tmp_path / RECORDED).write_bytes(content)
+def test_what_is_no_such_file_is_said_and_left_alone(folder, content):
+    (folder / RECORDED).write_bytes(content)
     with pytest.raises(DataError) as error:
-        Recorded.open(tmp_path)
+        Recorded.open(folder)
     assert error.value.code == Code.DATA_FORMAT
-    assert (tmp_path / RECORDED).read_bytes() == content
+    assert (folder / RECORDED).read_bytes() == content
 
 
-def test_a_folder_that_is_not_there(tmp_path):
+def test_a_folder_that_is_not_there(folder):
     with pytest.raises(DataError) as error:
-        Recorded.open(tmp_path / "nowhere")
+        Recorded.open(folder / "nowhere")
     assert error.value.code == Code.DATA_NOT_FOUND
 
 
-def test_a_closed_file_answers_with_an_error_of_ours(tmp_path):
-    recorded = Recorded.open(tmp_path)
+def test_a_closed_file_answers_with_an_error_of_ours(folder):
+    recorded = Recorded.open(folder)
     recorded.close()
     with pytest.raises(DataError):
         recorded.items_of("u")
