@@ -20,10 +20,10 @@ from common.artifacts import load_artifact
 from common.errors import ArtifactError, Code, HushRecError, RunError
 from common.privacy.signing import SigningKey
 from common.protocol import MODEL, OK, ModelMessage, Reply
-from server.asking import FLOWER_ERROR, log_refused
+from server.asking import log_refused
 from server.keys import SERVER_KEY
 from server.models import Models
-from server.roster import NO_ANSWER
+from server.quorum import NO_ANSWER, error_of
 
 __all__ = ["deliver", "promoted_message"]
 
@@ -114,7 +114,7 @@ def _names(registered: Mapping[int, str]) -> dict[int, str]:
 
 def _code(message: Message) -> str:
     if message.has_error():
-        return FLOWER_ERROR
+        return error_of(message)
     try:
         return Reply.from_records(message.content).code
     except HushRecError as error:

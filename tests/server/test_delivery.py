@@ -124,6 +124,7 @@ def test_who_was_away_has_it_next_time(home: Path) -> None:
         (lambda asked: Message(Reply("disk-full").to_records(), reply_to=asked), "disk-full"),
         (lambda asked: Message(RecordDict(), reply_to=asked), "protocol-invalid"),
         (lambda asked: Message(Error(code=1, reason="<b>"), reply_to=asked), "flower-error"),
+        (lambda asked: Message(Error(code=5, reason="<b>"), reply_to=asked), "no-answer"),
         (
             lambda asked: Message(
                 RecordDict({"reply": ConfigRecord({"code": "<b>", "head": ""})}), reply_to=asked
@@ -131,7 +132,7 @@ def test_who_was_away_has_it_next_time(home: Path) -> None:
             "protocol-invalid",
         ),
     ],
-    ids=["refusal", "nothing", "error", "text"],
+    ids=["refusal", "nothing", "error", "gone", "text"],
 )
 def test_an_answer_that_is_none_is_a_code(
     home: Path, caplog: Any, answer: Callable[[Message], Message], code: str
