@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,8 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from client.service.access import Access
 from client.service.desk import Desk
+from client.service.limits import Limits
+from client.service.reception import Reception
 from client.service.servicer import Servicer
 from client.service.token import Token
 from client.service.v1 import recommender_pb2_grpc
@@ -25,7 +28,6 @@ __all__ = ["DEFAULT_LISTEN", "NAME", "Listening", "Service"]
 DEFAULT_LISTEN: Final = "127.0.0.1:50051"
 NAME: Final = "hushrec.v1.Recommender"
 _UNIX: Final = "unix:"
-_LARGEST_BYTES: Final = 4 * 2**20
 _GRACE_SECONDS: Final = 10.0
 _LOG: Final = logging.getLogger("hushrec.service")
 
@@ -40,6 +42,7 @@ class Listening:
         key: PEM file with its private key.
         workers: calls that are worked on at a time.
         concurrent: calls that are taken on at a time; further ones are refused.
+        limits: what else is bounded.
 
     Raises:
         ConfigError: `config-invalid`, others than this machine would be answered without
@@ -51,6 +54,7 @@ class Listening:
     key: Path | None = None
     workers: int = 4
     concurrent: int = 64
+    limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         if (self.certificate is None) != (self.key is None):
@@ -110,17 +114,16 @@ class Service:
 
     def __init__(self, folder: Path, listening: Listening) -> None:
         self.desk = Desk.open(folder)
+        self._open = ExitStack()
         try:
-            pool = ThreadPoolExecutor(listening.workers, thread_name_prefix="service")
+            self._reception = Reception(listening.limits, listening.workers, listening.concurrent)
+            most = listening.concurrent + listening.limits.spare
             self._health = health.HealthServicer()
             self._server = grpc.server(
-                pool,
-                interceptors=[Access(Token.made(folder))],
-                options=(
-                    ("grpc.so_reuseport", 0),  # else two services share a port unnoticed
-                    ("grpc.max_receive_message_length", _LARGEST_BYTES),
-                ),
-                maximum_concurrent_rpcs=listening.concurrent,
+                ThreadPoolExecutor(most, thread_name_prefix="service"),
+                interceptors=[Access(Token.made(folder), self._reception)],
+                options=listening.limits.options(),
+                maximum_concurrent_rpcs=most,
             )
             add = recommender_pb2_grpc.add_RecommenderServicer_to_server
             add(Servicer(self.desk), self._server)  # type: ignore[no-untyped-call]
@@ -131,6 +134,7 @@ class Service:
             raise
 
     def __enter__(self) -> Service:
+        self._open.enter_context(self._reception)
         self._server.start()
         self._prepare()
         for name in ("", NAME):
@@ -140,6 +144,7 @@ class Service:
     def __exit__(self, *_: object) -> None:
         self._health.enter_graceful_shutdown()
         self._server.stop(_GRACE_SECONDS).wait()
+        self._open.close()
         self.desk.close()
 
     def _prepare(self) -> None:
@@ -147,4 +152,4 @@ class Service:
         try:
             self.desk.models.answering(self.desk.stock)
         except HushRecError as error:
-            _LOG.warning("answers that need a model have to wait: %s", error.code)
+            _LOG.warning("answers that need a model have to wait: %s", error)

@@ -1,17 +1,24 @@
 """Where the service may listen, with which bounds, and how it ends."""
 
 import stat
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from itertools import islice
 
 import grpc
 import pytest
 
+from client.service import answers
+from client.service.answers import bundle
 from client.service.serving import Listening, Service
 from client.service.v1 import recommender_pb2 as pb
 from client.service.v1.recommender_pb2_grpc import RecommenderStub
 from common.certificates import certificate_pem, issue, key_pem, make_authority, new_key
 from common.errors import Code, ConfigError
+from tests.client.launcher.deployment import until
 from tests.client.service.shop import Caller, deliver, free_port, make_shop, refusal, serving
+
+REQUEST = pb.BundleRequest(item_ids=["i1"], size=35)
 
 
 @pytest.fixture(scope="module")
@@ -101,18 +108,35 @@ def test_a_place_that_is_taken_is_refused(folder):
     assert error.value.code == Code.CONFIG_INVALID
 
 
-def test_more_calls_than_are_taken_on_are_refused_and_the_others_answered(folder):
-    request = pb.BundleRequest(item_ids=["i1"], size=35)
+class Gate:
+    """Holds bundles back until it is opened."""
+
+    def __init__(self, monkeypatch):
+        self.entered = threading.Semaphore(0)
+        self.open = threading.Event()
+        monkeypatch.setattr(answers, "bundle", self._bundle)
+
+    def _bundle(self, *asked):
+        self.entered.release()
+        assert self.open.wait(60)
+        return bundle(*asked)
+
+
+def test_more_calls_than_are_taken_on_are_refused_and_the_others_answered(folder, monkeypatch):
+    gate = Gate(monkeypatch)
     with (
-        serving(folder, workers=1, concurrent=2) as (_, caller),
-        ThreadPoolExecutor(16) as crowd,
+        serving(folder, workers=1, concurrent=3) as (_, caller),
+        ThreadPoolExecutor(10) as crowd,
     ):
-        calls = [crowd.submit(caller.Bundle, request) for _ in range(64)]
-        failed = [call.exception() for call in calls]
-        kinds = {error.code() for error in failed if error is not None}
-        assert kinds <= {grpc.StatusCode.RESOURCE_EXHAUSTED}
-        assert failed.count(None) >= 2
-        assert caller.Bundle(request).items
+        calls = [crowd.submit(caller.Bundle, REQUEST) for _ in range(10)]
+        refused = list(islice(as_completed(calls, timeout=60), 7))
+        expected = {grpc.StatusCode.RESOURCE_EXHAUSTED}
+        assert {call.exception().code() for call in refused} == expected
+        assert gate.entered.acquire(timeout=60)
+        assert not gate.entered.acquire(blocking=False)  # one worker: the others wait
+        gate.open.set()
+        assert all(call.result().items for call in set(calls) - set(refused))
+        assert caller.Bundle(REQUEST).items
 
 
 def test_a_call_whose_time_is_over_is_not_worked_on(folder):
@@ -121,16 +145,23 @@ def test_a_call_whose_time_is_over_is_not_worked_on(folder):
         assert call[0] == grpc.StatusCode.DEADLINE_EXCEEDED
 
 
-def test_what_is_being_answered_at_the_end_is_answered(folder):
-    request = pb.BundleRequest(item_ids=["i1"], size=35)
+def test_what_is_being_answered_at_the_end_is_answered(folder, monkeypatch):
+    gate = Gate(monkeypatch)
     place = f"127.0.0.1:{free_port()}"
-    with ThreadPoolExecutor(8) as crowd:
-        caller = Caller(folder, place)
-        with Service(folder, Listening(place, workers=2)):
-            calls = [crowd.submit(caller.Bundle, request) for _ in range(40)]
-            calls[0].result()
-        errors = [call.exception() for call in calls]
-        caller.channel.close()
-    kinds = {error.code() for error in errors if error is not None}
-    assert kinds <= {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
-    assert errors.count(None) >= 1
+    service = Service(folder, Listening(place)).__enter__()
+    caller = Caller(folder, place)
+    with ThreadPoolExecutor(2) as crowd, caller.channel:
+        call = crowd.submit(caller.Bundle, REQUEST)
+        assert gate.entered.acquire(timeout=60)
+        ending = crowd.submit(service.__exit__)
+        until(lambda: is_closed(caller), "the service to take no more calls")
+        gate.open.set()
+        assert call.result().items
+        ending.result()
+
+
+def is_closed(caller):
+    try:
+        return not caller.recommend("u1").items
+    except grpc.RpcError as error:
+        return error.code() == grpc.StatusCode.UNAVAILABLE
