@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Hashable
 from typing import Final, Generic, TypeVar
 
-from common.errors import HushRecError
+from common.errors import Code, HushRecError
 
 __all__ = ["Reloading"]
 
@@ -20,8 +20,8 @@ _LOG: Final = logging.getLogger("hushrec.service")
 class Reloading(Generic[T]):
     """A value of files. For many threads: one of them loads, the others go on with the old value.
 
-    What cannot be loaded is reported once, and looked at again after ten seconds; the value
-    before it stays.
+    What cannot be loaded, whatever the reason, is reported once, and looked at again after ten
+    seconds; the value before it stays.
 
     Args:
         stamp: changes whenever the files do; cheap.
@@ -32,13 +32,13 @@ class Reloading(Generic[T]):
         self._stamp, self._load = stamp, load
         self._loading = threading.Lock()
         self._loaded: tuple[Hashable, T] | None = None
-        self._failed: tuple[Hashable, HushRecError, float] | None = None
+        self._failed: tuple[Hashable, Exception, float] | None = None
 
     def get(self) -> T:
         """The newest value that could be loaded.
 
         Raises:
-            HushRecError: none ever could.
+            Exception: none ever could; what the last one failed with.
         """
         stamp, loaded = self._stamp(), self._loaded
         if self._is_hopeless(stamp):
@@ -56,7 +56,7 @@ class Reloading(Generic[T]):
     def held_back(self) -> str:
         """Code of why the newest files are not in use; empty if they are."""
         failed = self._failed
-        return "" if failed is None else str(failed[1].code)
+        return "" if failed is None else str(_code(failed[1]))
 
     def _renewed(self) -> T:
         stamp = self._stamp()  # before the files are read: a change meanwhile is seen next time
@@ -65,7 +65,7 @@ class Reloading(Generic[T]):
             return self._loaded[1]
         try:
             value = self._load()
-        except HushRecError as error:
+        except Exception as error:  # noqa: BLE001  unforeseen ones would come with every call
             self._note(stamp, error)
             return self._old()
         self._loaded, self._failed = (stamp, value), None
@@ -82,12 +82,14 @@ class Reloading(Generic[T]):
             raise failed[1].with_traceback(None)
         raise RuntimeError("nothing was loaded, and nothing failed")
 
-    def _note(self, stamp: Hashable, error: HushRecError) -> None:
+    def _note(self, stamp: Hashable, error: Exception) -> None:
         """Remember a failure, and say it if it is a new one."""
         before = self._failed
-        if before is None or (before[0], before[1].code) != (stamp, error.code):
-            _LOG.error("new files cannot be used, the old ones are kept: %s", error.code)
-        self._failed = (stamp, error, time.monotonic())
+        if before is None or (before[0], _code(before[1])) != (stamp, _code(error)):
+            unforeseen = None if isinstance(error, HushRecError) else error
+            said = "new files cannot be used, the old ones are kept: %s"
+            _LOG.error(said, error, exc_info=unforeseen)
+        self._failed = (stamp, error.with_traceback(None), time.monotonic())
 
     def _is_hopeless(self, stamp: Hashable) -> bool:
         """Whether these very files could not be loaded a moment ago."""
@@ -95,3 +97,7 @@ class Reloading(Generic[T]):
         if failed is None or failed[0] != stamp:
             return False
         return time.monotonic() - failed[2] < _RETRY_SECONDS
+
+
+def _code(error: Exception) -> Code:
+    return error.code if isinstance(error, HushRecError) else Code.INTERNAL

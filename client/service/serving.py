@@ -21,7 +21,7 @@ from client.service.servicer import Servicer
 from client.service.token import Token
 from client.service.v1 import recommender_pb2_grpc
 from common.address import Address
-from common.errors import Code, ConfigError, HushRecError
+from common.errors import Code, ConfigError
 
 __all__ = ["DEFAULT_LISTEN", "NAME", "Listening", "Service"]
 
@@ -151,5 +151,5 @@ class Service:
         """Load the model before the first call, and begin the shop's own where it is wanted."""
         try:
             self.desk.models.answering(self.desk.stock)
-        except HushRecError as error:
+        except Exception as error:  # noqa: BLE001  each call says it; search needs no model
             _LOG.warning("answers that need a model have to wait: %s", error)

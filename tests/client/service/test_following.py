@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from client.models import ModelStore
+from client.service.served import Served
 from client.service.v1 import recommender_pb2 as pb
 from client.store import ClientStore
 from common.models.refit import RefitSettings, refit
@@ -22,6 +23,10 @@ from tests.client.service.shop import (
 )
 
 MISSING = (grpc.StatusCode.FAILED_PRECONDITION, "model-missing")
+
+
+def no_memory(*_):
+    raise MemoryError
 
 
 def arrays_of(folder, serial):
@@ -94,6 +99,24 @@ def test_a_model_that_was_damaged_before_the_start(tmp_path):
         assert refusal(lambda: caller.recommend("u1")) == expected
         assert refusal(lambda: caller.recommend("u1")) == expected
         assert caller.Search(pb.SearchRequest(query="blend")).basis.held_back == "artifact-invalid"
+
+
+def test_a_model_that_fails_for_what_nobody_foresaw(tmp_path, monkeypatch):
+    folder = make_shop(tmp_path / "north")
+    deliver(folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(Served, "warmed", no_memory)
+        with serving(folder) as (_, caller):
+            expected = (grpc.StatusCode.INTERNAL, "internal")
+            assert refusal(lambda: caller.recommend("u1")) == expected
+            assert caller.Search(pb.SearchRequest(query="blend")).basis.held_back == "internal"
+    with serving(folder) as (_, caller):
+        before = caller.recommend("u1")
+        deliver(folder, 2)
+        monkeypatch.setattr(Served, "warmed", no_memory)
+        after = caller.recommend("u1")
+        assert (after.basis.model_serial, after.basis.held_back) == (1, "internal")
+        assert ids(after.items) == ids(before.items)
 
 
 def test_a_model_for_another_catalogue_answers_nothing(tmp_path):

@@ -17,6 +17,7 @@ class Files:
         self.stamp = 1
         self.loads = 0
         self.broken = False
+        self.error: Exception = DataError(Code.DATA_FORMAT, "broken.")
         self.gate = threading.Event()
         self.gate.set()
 
@@ -24,7 +25,7 @@ class Files:
         self.loads += 1
         self.gate.wait(60)
         if self.broken:
-            raise DataError(Code.DATA_FORMAT, "broken.")
+            raise self.error
         return self.stamp
 
     def followed(self) -> Reloading[int]:
@@ -51,6 +52,28 @@ def test_what_does_not_load_leaves_the_value_before_it(monkeypatch):
     assert value.get() == 1  # not before it is time to look again
     monkeypatch.setattr(reloading, "_RETRY_SECONDS", 0.0)
     assert (value.get(), value.held_back) == (2, "")
+
+
+def test_whatever_it_does_not_load_for_the_value_before_it_stays(caplog):
+    files = Files()
+    value = files.followed()
+    value.get()
+    files.stamp, files.broken, files.error = 2, True, MemoryError()
+    assert [value.get() for _ in range(5)] == [1] * 5
+    assert (files.loads, value.held_back) == (2, "internal")
+    (line,) = caplog.records
+    assert line.exc_info is not None
+    assert line.exc_info[0] is MemoryError
+
+
+def test_whatever_the_first_does_not_load_for_is_everybodys_and_not_tried_by_each():
+    files = Files()
+    files.broken, files.error = True, MemoryError()
+    value = files.followed()
+    for _ in range(3):
+        with pytest.raises(MemoryError):
+            value.get()
+    assert (files.loads, value.held_back) == (1, "internal")
 
 
 def test_a_change_back_to_what_is_loaded_ends_the_failure():
