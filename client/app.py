@@ -158,9 +158,7 @@ def _open(home: Home, clock: Clock | None) -> ClientStore:
     except Exception as error:
         raise _unready(error, home) from error
     check_home(home, store.settings)
-    if store.settings.retention_days is not None:
-        return _kept(home, datetime.now(UTC) if clock is None else clock())
-    return store
+    return _kept(home, datetime.now(UTC) if clock is None else clock())
 
 
 def _kept(home: Home, now: datetime) -> ClientStore:

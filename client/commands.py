@@ -13,6 +13,7 @@ from client import plan_options as options
 from client.budget_text import print_budget, print_plan
 from client.budget_view import BudgetView, Fit, fit, view_budget
 from client.guard.admission import close_job
+from client.keeping import thaw
 from client.owner import Owner
 from client.plan_asked import asked_job, complete, named
 from client.what_if import what_if
@@ -114,11 +115,14 @@ def _plan(
 
 
 def _close(owner: Owner, job_id: str) -> None:
-    """Close the job with this id, or the only open one that begins so."""
-    with owner.ledger() as ledger:
-        admitted = {str(row.body["job_id"]) for row in ledger.rows("admit")}
-        found = [one for one in admitted if one.startswith(job_id)]
-        close_job(ledger, found[0] if len(found) == 1 else job_id)
+    """Close the job with this id, or the only open one that begins so; its log goes with it."""
+    try:
+        with owner.ledger() as ledger:
+            admitted = {str(row.body["job_id"]) for row in ledger.rows("admit")}
+            found = [one for one in admitted if one.startswith(job_id)]
+            close_job(ledger, found[0] if len(found) == 1 else job_id)
+    finally:
+        thaw(owner, datetime.now(UTC))
 
 
 def _fit(view: BudgetView, job: Job) -> Fit:

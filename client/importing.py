@@ -101,7 +101,7 @@ def import_events(
             read_events_of(files), new, oldest_kept(owner.settings.retention_days, now)
         )
         if merged.changed:
-            replace_events(owner, files, merged.events)
+            replace_events(owner, files, merged.events, now)
         if taken:
             forget_taken(folder, taken[-1].seq)
     prune(folder, now)

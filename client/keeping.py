@@ -2,19 +2,19 @@
 
 A job trains on the log as it was when the job began. So before the log is replaced, the old
 one is copied for the jobs that began with it, under the keyed hash by which the ledger knows
-it; the copy goes with the last of these jobs, or after `FROZEN_DAYS`.
+it; the copy goes with the last of these jobs, or when it is over (`client.frozen`).
 
 Guarantee:
-    After `prune`, no file of the log holds an event older than `retention_days`, but copies
-    that jobs under way train on, for at most `FROZEN_DAYS` more. A new job never sees one.
-    Not reached: backups, blocks that a disk has not overwritten, and what was released.
+    No job trains on an event that is older than `retention_days` and `FROZEN_DAYS` together;
+    a new job on none that is older than `retention_days`. After `prune`, no file of the log
+    holds one, but copies that jobs under way may train on. Not reached: backups, blocks that
+    a disk has not overwritten, and what was released.
 """
 
 from __future__ import annotations
 
 import io
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,27 +23,25 @@ from typing import Final
 import pandas as pd
 
 from client.data_files import EVENTS, HELDOUT, REJECTED, DataFiles, check_own
+from client.frozen import FROZEN, copies_of, end_of, is_over, write_end
 from client.guard.alone import alone
 from client.owner import Owner
 from client.recorded_log import forget_older
-from client.store import FROZEN, ClientStore, data_files, read_table
-from common.errors import Code, ConfigError
+from client.store import ClientStore, data_files, read_table
+from common.errors import Code, ConfigError, DataError
 
 __all__ = [
-    "FROZEN_DAYS",
     "IMPORTED",
     "Pruned",
-    "copies_of",
     "current_store",
     "oldest_kept",
     "prune",
     "read_events_of",
     "replace_events",
+    "thaw",
     "without_expired",
 ]
 
-FROZEN_DAYS: Final = 7
-"""So long a job that has begun may go on with a log that was replaced."""
 IMPORTED: Final = "imported"
 """Column of `rejected.csv`: the day on which a row was set aside."""
 _MADE_UP: Final = datetime(1990, 1, 1, tzinfo=UTC)
@@ -105,10 +103,14 @@ def without_expired(events: pd.DataFrame, before: datetime | None) -> pd.DataFra
 def current_store(folder: Path, now: datetime) -> ClientStore:
     """A client's folder as a new job may see it: without events that are too old.
 
+    Copies that are over are deleted, too.
+
     Raises:
         HushRecError: it cannot be read, or what is too old cannot be deleted.
     """
     store = ClientStore.open(folder)
+    if any(is_over(copy, now) for copy in copies_of(folder)):
+        thaw(Owner.of(folder), now)
     before = oldest_kept(store.settings.retention_days, now)
     if before is None or store.oldest is None or store.oldest >= before:
         return store
@@ -132,7 +134,7 @@ def prune(folder: Path, now: datetime) -> Pruned:
         events = read_events_of(files)
         kept = without_expired(events, before)
         if len(kept) < len(events):
-            replace_events(owner, files, kept)
+            replace_events(owner, files, kept, now)
         return Pruned(
             events=len(events) - len(kept),
             recorded=0 if before is None else forget_older(folder, before),
@@ -143,16 +145,22 @@ def prune(folder: Path, now: datetime) -> Pruned:
         )
 
 
-def replace_events(owner: Owner, files: DataFiles, events: pd.DataFrame) -> None:
+def replace_events(owner: Owner, files: DataFiles, events: pd.DataFrame, now: datetime) -> None:
     """Put another table in the place of the log; jobs under way keep the old one.
 
     Who calls is `alone` with the ledger.
+
+    Args:
+        owner: of the folder.
+        files: of the folder.
+        events: the log from now on.
+        now: with a zone.
 
     Raises:
         HushRecError: the ledger cannot be read, or the folder not written; then the log is
             as it was.
     """
-    _freeze(owner, files)
+    _freeze(owner, files, now)
     files.write(EVENTS, events.to_parquet(index=False))
 
 
@@ -168,15 +176,30 @@ def read_events_of(files: DataFiles) -> pd.DataFrame:
     return read_table(data, files.path(EVENTS))
 
 
-def _freeze(owner: Owner, files: DataFiles) -> None:
+def thaw(owner: Owner, now: datetime) -> int:
+    """Delete copies that no open job needs, or that are over; how many.
+
+    Who calls is not `alone` with the ledger.
+
+    Raises:
+        HushRecError: the ledger cannot be read, or a copy not be deleted.
+    """
+    if not copies_of(owner.folder):
+        return 0
+    with alone(owner.ledger_path):
+        return _thaw(owner, now)
+
+
+def _freeze(owner: Owner, files: DataFiles, now: datetime) -> None:
     """Copy log and held-out items for the jobs that began with them, if there are any."""
     if not owner.has_ledger or files.read(EVENTS) is None:
         return
-    snapshot = ClientStore.open(owner.folder).snapshot
+    store = ClientStore.open(owner.folder)
     with owner.ledger() as ledger:
-        name = ledger.keyed_hash(snapshot)
+        name = ledger.keyed_hash(store.snapshot)
     copy = owner.folder / FROZEN / name
-    if name not in _needed(owner) or copy.is_dir():
+    end = end_of(now, store.oldest, owner.settings.retention_days)
+    if end <= now or name not in _needed(owner) or copy.is_dir():
         return
     part = copy.with_name(f".{name}.part")
     shutil.rmtree(part, ignore_errors=True)  # of who died while copying
@@ -186,6 +209,7 @@ def _freeze(owner: Owner, files: DataFiles) -> None:
         data = files.read(one)
         if data is not None:
             copied.write(one, data)
+    write_end(part, end)
     part.rename(copy)
 
 
@@ -199,22 +223,25 @@ def _needed(owner: Owner) -> set[str]:
 
 
 def _thaw(owner: Owner, now: datetime) -> int:
-    """Delete copies that no open job needs, or that are too old; how many."""
-    needed, last = _needed(owner), (now - timedelta(days=FROZEN_DAYS)).timestamp()
-    gone = [
-        copy
-        for copy in copies_of(owner.folder)
-        if copy.name not in needed or copy.stat().st_mtime < last
-    ]
+    """As `thaw`; who calls is alone."""
+    needed = _needed(owner)
+    copies = copies_of(owner.folder)
+    gone = [copy for copy in copies if copy.name not in needed or is_over(copy, now)]
     for copy in gone:
-        shutil.rmtree(copy)
+        _delete(copy)
     return len(gone)
 
 
-def copies_of(folder: Path) -> Sequence[Path]:
-    """The frozen copies of a client's folder."""
-    frozen = folder / FROZEN
-    return sorted(frozen.iterdir()) if frozen.is_dir() else ()
+def _delete(copy: Path) -> None:
+    try:
+        shutil.rmtree(copy)
+    except OSError as error:
+        raise DataError(
+            Code.DATA_NOT_FOUND,
+            f"a copy of the log cannot be deleted: {error.strerror}.",
+            where=str(copy),
+            remedy="Delete it by hand, or as the user that the client runs as.",
+        ) from None
 
 
 def _prune_rejected(files: DataFiles, before: datetime | None) -> int:

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Final
 
 from client.data_files import NAMES, DataFiles, check_own
+from client.frozen import copies_of
 from client.guard.alone import alone
 from client.recorded_log import RECORDED, convert_recorded
 from client.sealed import Sealer, make_key
-from client.store import CLIENT_TOML, FROZEN, ClientSettings
+from client.store import CLIENT_TOML, ClientSettings
 from common.enrolment.folders import write_private
 from common.errors import Code, ConfigError
 from common.files import read_bytes
@@ -105,9 +106,7 @@ def unseal_folder(folder: Path) -> Sealing:
 
 def _converted(files: DataFiles, *, to_plain: bool = False) -> Iterator[str]:
     """Give every file the other form, also in frozen copies; those that had to change."""
-    frozen = files.folder / FROZEN
-    copies = sorted(frozen.iterdir()) if frozen.is_dir() else []
-    for place in (files.folder, *copies):
+    for place in (files.folder, *copies_of(files.folder)):
         source = DataFiles(place, files.key_file)
         for path in source.leftovers():
             path.unlink()

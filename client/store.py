@@ -16,17 +16,19 @@ import pandas as pd
 from pydantic import Field
 
 from client.data_files import EVENTS, HELDOUT, DataFiles, Stamp, stamp_of
+from client.frozen import FROZEN, end_of, is_over
 from client.sealed import Sealer
 from common.arrays import Histories, Ints
 from common.catalogue import Catalogue
 from common.config import Settings
 from common.errors import Code, DataError, HushRecError, PolicyError
 from common.interactions.table import histories
+from common.logs import ONLY_HERE
 from common.privacy.policy import Policy
+from common.public_codes import about_data
 
 __all__ = [
     "CLIENT_TOML",
-    "FROZEN",
     "POLICY_TOML",
     "ClientSettings",
     "ClientStore",
@@ -39,8 +41,6 @@ __all__ = [
 
 CLIENT_TOML: Final = "client.toml"
 POLICY_TOML: Final = "policy.toml"
-FROZEN: Final = "frozen"
-"""Folder of copies for jobs that began before the log was replaced."""
 _LOG: Final = logging.getLogger("hushrec.client")
 
 
@@ -103,19 +103,22 @@ class ClientStore:
         """
         return _opened(folder.resolve(), "")
 
-    def frozen(self, name: str) -> ClientStore | None:
-        """The data as they were when a job began, if they are kept.
+    def frozen(self, name: str, now: datetime) -> ClientStore | None:
+        """The data as they were when a job began, if they are kept and may still be used.
 
         Args:
             name: of the copy: the keyed hash of its snapshot.
+            now: with a zone.
         """
-        if not (self.folder / FROZEN / name).is_dir():
+        if is_over(self.folder / FROZEN / name, now):
             return None
         try:
-            return _opened(self.folder, f"{FROZEN}/{name}")
+            store = _opened(self.folder, f"{FROZEN}/{name}")
         except HushRecError as error:
-            _LOG.warning("a frozen copy cannot be read: %s", error)
+            _LOG.warning("a frozen copy cannot be read: %s", error, extra=ONLY_HERE)
             return None
+        # the owner may have shortened `retention_days` since it was made
+        return store if now < end_of(now, store.oldest, store.settings.retention_days) else None
 
     @property
     def ledger_path(self) -> Path:
@@ -193,6 +196,13 @@ def _policy(path: Path, _stamp: Stamp) -> Policy:
 def _open(folder: Path, files: DataFiles, stamps: tuple[Stamp, ...]) -> ClientStore:
     settings = _settings(folder, stamps[0])
     catalogue = _catalogue((folder / settings.catalogue).resolve(), stamps[1])
+    with about_data():
+        return _read(folder, files, settings, catalogue)
+
+
+def _read(
+    folder: Path, files: DataFiles, settings: ClientSettings, catalogue: Catalogue
+) -> ClientStore:
     events, heldout = files.read(EVENTS), files.read(HELDOUT)
     if events is None:
         raise DataError(

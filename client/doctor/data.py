@@ -16,13 +16,8 @@ import pandas as pd
 
 from client.data_files import EVENTS, HELDOUT, REJECTED, DataFiles
 from client.doctor.findings import Finding, Patient, fail, fine, warn
-from client.keeping import (
-    FROZEN_DAYS,
-    copies_of,
-    oldest_kept,
-    read_events_of,
-    without_expired,
-)
+from client.frozen import copies_of, is_over
+from client.keeping import oldest_kept, read_events_of, without_expired
 from client.recorded_log import RECORDED, is_in_the_clear, recorded_events
 from client.store import CLIENT_TOML, data_files
 from common.catalogue import Catalogue
@@ -123,14 +118,13 @@ def check_recorded(patient: Patient) -> Iterator[Finding]:
 
 
 def check_leftovers(patient: Patient) -> Iterator[Finding]:
-    """What a crash has left, and copies of the log that are older than they are to be."""
+    """What a crash has left, and copies of the log that are over."""
     remedy = "Run `hushrec client prune`."
     for path in data_files(patient.folder).leftovers():
         yield warn("is what a crash has left of a file with customers' events", path, remedy)
-    last = (patient.now - timedelta(days=FROZEN_DAYS)).timestamp()
     for copy in copies_of(patient.folder):
-        if copy.stat().st_mtime < last:
-            yield warn(f"is a copy of the log, older than {FROZEN_DAYS} days", copy, remedy)
+        if is_over(copy, patient.now):
+            yield warn("is a copy of the log that no job may use any more", copy, remedy)
 
 
 def check_sealing(patient: Patient) -> Iterator[Finding]:

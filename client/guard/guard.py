@@ -13,6 +13,7 @@ Guarantee:
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Self, TypeAlias
 
 from flwr.app import RecordDict
@@ -112,10 +113,15 @@ class Guard(Releasing):
             return Task.from_records(records)
 
     def data_of(self, job: Job) -> ClientStore:
-        """What the job trains on: the log as it was when the job began here, if it is kept."""
+        """What the job trains on: the log as it was when the job began here, if it is kept.
+
+        One that is closed, or whose copy is over, gets the log as it is, and is refused then.
+        """
         admitted = self._ledger.job(job.job_id)
-        if admitted is not None and admitted.snapshot != self._snapshot():
-            self._store = self._store.frozen(admitted.snapshot) or self._store
+        if admitted is None or admitted.closed or admitted.snapshot == self._snapshot():
+            return self._store
+        now = datetime.now(UTC) if self._clock is None else self._clock()
+        self._store = self._store.frozen(admitted.snapshot, now) or self._store
         return self._store
 
     def take_receipt(self, records: RecordDict) -> None:

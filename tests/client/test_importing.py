@@ -7,21 +7,17 @@ import os
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
 
 from client.data_files import EVENTS, REJECTED
-from client.guard import Guard
-from client.guard.admission import close_job
 from client.importing import import_events
-from client.keeping import FROZEN_DAYS, prune
+from client.keeping import prune
 from client.recorded_log import RECORDED, recorded_events
 from client.service.recorded import Event, Recorded
-from client.store import CLIENT_TOML, FROZEN, ClientStore, data_files
-from client.training import prepared_step
-from common.errors import Code, ConfigError, DataError, PrivacyError
+from client.store import CLIENT_TOML, ClientStore, data_files
+from common.errors import Code, ConfigError, DataError
 from tests.client.enroll.shops import (
     enrol_client,
     enrol_server,
@@ -30,8 +26,6 @@ from tests.client.enroll.shops import (
     said,
     write_data,
 )
-from tests.client.summing import Session
-from tests.conftest import shop_of
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
@@ -232,132 +226,6 @@ def test_events_without_times_cannot_be_too_old(north: Path) -> None:
         prune(north, NOW)
     assert "retention_days" in caught.value.where
     assert len(log(north)) == 90
-
-
-def new_events(shop: Any) -> Path:
-    """Events of a new user about items of the catalogue, later than all others."""
-    last = pd.read_parquet(shop.folder / EVENTS)["datetime"].max()
-    items = shop.store.catalogue.item_ids[:5]
-    rows = [f"somebody-new,{item},{(last + pd.Timedelta(hours=1)).isoformat()}" for item in items]
-    return csv(shop.folder, *rows)
-
-
-def later(shop: Any) -> datetime:
-    last: datetime = pd.read_parquet(shop.folder / EVENTS)["datetime"].max().to_pydatetime()
-    return last + timedelta(days=1)
-
-
-def copies(shop: Any) -> list[Path]:
-    return sorted((shop.folder / FROZEN).glob("*"))
-
-
-@pytest.mark.parametrize("sealed", [False, True])
-def test_a_job_under_way_goes_on_with_the_log_that_it_began_with(
-    shop: Any, tmp_path: Path, sealed: bool
-) -> None:
-    """The second step's bytes are those of a client whose log nobody touched."""
-    untouched = shop_of(Path(shutil.copytree(shop.folder.parents[1], tmp_path / "untouched")))
-    for one in (shop, untouched):
-        assert one.ask(one.task(0)).code == "ok"
-    if sealed:
-        said("client", "seal", shop.folder, "--key-file", tmp_path / "key")
-    before = shop.store.snapshot
-    path = new_events(untouched)
-    done = import_events(shop.folder, path, later(untouched))
-    assert done.added == 5
-    assert shop.store.snapshot != before
-    assert [one.name for one in (shop.folder / FROZEN).iterdir()] == [
-        row.body["snapshot"] for row in shop.rows("admit")
-    ]
-    ours, theirs = shop.ask(shop.task(1)), untouched.ask(untouched.task(1))
-    assert ours.code == theirs.code == "ok"
-    assert {name: array.tobytes() for name, array in ours.arrays.items()} == {
-        name: array.tobytes() for name, array in theirs.arrays.items()
-    }
-
-
-def test_a_secure_sum_goes_on_with_the_log_that_it_began_with(session: Session) -> None:
-    """Before the words, with the new log; after them, with that of the words, in any step."""
-    shop = session.first
-    session.go("keys", "shares")
-    import_events(shop.folder, new_events(shop), later(shop))
-    assert copies(shop) == []
-    session.go("masked")
-    older = shop.store.snapshot
-    last = pd.read_parquet(shop.folder / EVENTS)["datetime"].max() + pd.Timedelta(hours=1)
-    another = csv(shop.folder, f"newest,{shop.store.catalogue.item_ids[0]},{last.isoformat()}")
-    assert import_events(shop.folder, another, later(shop)).added == 1
-    assert shop.store.snapshot != older
-    assert len(copies(shop)) == 1
-    session.go("survivors", "reveal")
-    assert session.total().any()
-    Session(session.shops, step=1).go("keys", "shares", "masked", "survivors", "reveal")
-    assert len({row.body["snapshot"] for row in shop.rows("admit")}) == 1
-
-
-def test_a_new_job_has_the_new_log_and_the_copy_goes_with_the_old_one(shop: Any) -> None:
-    shop.allow_much()
-    assert shop.ask(shop.task(0)).code == "ok"
-    import_events(shop.folder, new_events(shop), later(shop))
-    other = shop.variant(job_id="b" * 32)
-    assert other.ask(other.task(0)).code == "ok"
-    one, two = (row.body["snapshot"] for row in shop.rows("admit"))
-    assert one != two
-    assert [copy.name for copy in copies(shop)] == [one]
-    with shop.ledger() as ledger:
-        close_job(ledger, shop.job.job_id)
-    assert prune(shop.folder, datetime.now(UTC)).copies == 1
-    assert copies(shop) == []
-    assert shop.ask(shop.task(1)).code == Code.JOB_CLOSED
-
-
-def test_a_copy_is_kept_for_a_week_at_most(shop: Any) -> None:
-    shop.ask(shop.task(0))
-    import_events(shop.folder, new_events(shop), later(shop))
-    today = datetime.now(UTC)
-    assert prune(shop.folder, today + timedelta(days=FROZEN_DAYS - 1)).copies == 0
-    assert prune(shop.folder, today + timedelta(days=FROZEN_DAYS, minutes=1)).copies == 1
-    assert shop.ask(shop.task(1)).code == Code.CLIENT_UNREADY
-
-
-def test_a_copy_that_was_changed_is_not_used(shop: Any) -> None:
-    shop.ask(shop.task(0))
-    import_events(shop.folder, new_events(shop), later(shop))
-    (copy,) = copies(shop)
-    pd.read_parquet(copy / EVENTS).iloc[1:].to_parquet(copy / EVENTS, index=False)
-    assert shop.ask(shop.task(1)).code == Code.CLIENT_UNREADY
-    (copy / EVENTS).write_bytes(b"PAR1")
-    assert shop.ask(shop.task(1)).code == Code.CLIENT_UNREADY
-
-
-def test_a_job_does_not_begin_with_a_log_that_was_just_replaced(shop: Any) -> None:
-    """Nobody keeps a copy for it: it was not in the ledger yet."""
-    task = shop.task(0).signed(shop.key)
-    with Guard.open(shop.store) as guard:
-        import_events(shop.folder, new_events(shop), later(shop))
-        with pytest.raises(PrivacyError) as caught:
-            guard.answer(task, lambda schedule: prepared_step(task, schedule, shop.store))
-    assert caught.value.code is Code.SNAPSHOT_CHANGED
-    assert "admit" not in shop.kinds()
-    assert shop.ask(shop.task(0)).code == "ok"
-
-
-def test_without_a_job_nothing_is_copied(shop: Any) -> None:
-    import_events(shop.folder, new_events(shop), later(shop))
-    assert copies(shop) == []
-
-
-def test_a_node_deletes_what_is_too_old_before_a_new_job_sees_it(shop: Any) -> None:
-    oldest = pd.read_parquet(shop.folder / EVENTS)["datetime"].min().to_pydatetime()
-    days = (datetime.now(UTC) - oldest).days - 5
-    keep(shop.folder, days)
-    before = len(log(shop.folder))
-    assert shop.ask(shop.task(0)).code == "ok"
-    after = log(shop.folder)
-    assert 0 < len(after) < before
-    assert after["datetime"].min() >= datetime.now(UTC) - timedelta(days=days + 1)
-    with shop.ledger() as ledger:
-        assert shop.rows("admit")[0].body["snapshot"] == ledger.keyed_hash(shop.store.snapshot)
 
 
 def test_the_commands(north: Path) -> None:

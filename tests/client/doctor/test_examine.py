@@ -20,6 +20,7 @@ from client.doctor.command import CHECKS, NETWORK, examine
 from client.doctor.findings import Finding, Patient, fine, run_checks, worst
 from client.doctor.machine import pins
 from client.enroll.node_key import NODE_KEY
+from client.frozen import FROZEN, end_of, write_end
 from client.recorded_file import RECORDED
 from client.sealing import seal_folder
 from client.service.recorded import Event, Recorded
@@ -215,10 +216,11 @@ def test_what_a_crash_has_left(ward: Ward) -> None:
     assert (found.check, found.level, found.where) == ("leftovers", "warn", str(left))
     assert hushrec("client", "prune", ward.folder).exit_code == 0
     assert not left.exists()
-    (ward.folder / "frozen" / "00ff").mkdir(parents=True)
+    copy = ward.folder / FROZEN / "00ff"
+    copy.mkdir(parents=True)
+    write_end(copy, end_of(NOW, None, None))
     assert ward.trouble() == []
-    eight_days = NOW + timedelta(days=8)
-    assert "older than 7 days" in ward.one(now=eight_days).what
+    assert "no job may use any more" in ward.one(now=NOW + timedelta(days=7)).what
 
 
 def test_recorded_events_wait(ward: Ward) -> None:
