@@ -33,11 +33,13 @@ class Models:
 
         self._held = Reloading(lambda: store.stamp, load)
         self._tuning = Tuning()
+        self._is_own = False
 
     @property
     def held_back(self) -> str:
-        """Code of why the newest model is not in use; empty if it is."""
-        return self._held.held_back
+        """Code of why the newest model, or the shop's own, is not in use; empty if it is."""
+        own = self._tuning.held_back if self._is_own else ""
+        return self._held.held_back or own
 
     def released(self, stock: Stock) -> Served:
         """The model that was delivered last.
@@ -75,7 +77,8 @@ class Models:
         """
         released = self.released(stock)
         policy = read_policy(self._folder)
-        if policy.serving == "joint":
+        self._is_own = policy.serving == "shop"
+        if not self._is_own:
             return released
         tuned = self._tuning.get(released, stock.store, len(policy.roster))
         if tuned is None or tuned.catalogue_version != released.catalogue_version:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
 from client.service.served import Served
 from client.store import ClientStore
+from common.errors import Code, HushRecError
 from common.models.refit import RefitSettings, refit
 
 __all__ = ["Tuning", "tuned"]
 
+_Key: TypeAlias = tuple[int, str, str]
+"""Serial and version of the delivered model, and the snapshot of the log."""
+_RETRY_SECONDS: Final = 300.0
 _LOG: Final = logging.getLogger("hushrec.service")
 
 
@@ -36,42 +41,73 @@ def tuned(released: Served, store: ClientStore, peers: int = 0) -> Served:
 
 
 class Tuning:
-    """Trains one shop model at a time, and has the last one that was finished."""
+    """Trains one shop model at a time, and has the last one that was finished.
+
+    One that cannot be trained is tried again after some minutes. A model of another log or
+    another delivery does not stay in its place: the delivered one answers until then.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._idle = threading.Event()
         self._idle.set()
-        self._wanted: tuple[int, str, str] | None = None
+        self._wanted: _Key | None = None
         self._done: Served | None = None
+        self._failed: tuple[Code, float] | None = None
 
     def get(self, released: Served, store: ClientStore, peers: int = 0) -> Served | None:
-        """The last shop model, None before the first; begins another where one is due.
+        """The last shop model, None where there is none; begins another where one is due.
 
         Due is one for every delivered model and every import.
         """
         key = (released.serial, released.version, store.snapshot)
-        if self._wanted != key and self._idle.is_set():
+        if self._is_due(key):
             with self._lock:
-                if self._wanted != key and self._idle.is_set():
+                if self._is_due(key):
                     self._wanted = key
                     self._idle.clear()
                     self._start(released, store, peers)
         return self._done
 
+    @property
+    def held_back(self) -> str:
+        """Code of what the last training failed with; empty if it did not."""
+        failed = self._failed
+        return "" if failed is None else str(failed[0])
+
     def wait(self, seconds: float) -> bool:
         """Wait until nothing is being trained; whether that is so."""
         return self._idle.wait(seconds)
 
+    def _is_due(self, key: _Key) -> bool:
+        if not self._idle.is_set():
+            return False
+        failed = self._failed
+        if self._wanted != key or failed is None:
+            return self._wanted != key
+        return time.monotonic() - failed[1] >= _RETRY_SECONDS
+
     def _start(self, released: Served, store: ClientStore, peers: int) -> None:
-        work = threading.Thread(target=self._train, args=(released, store, peers), daemon=True)
-        work.start()
+        try:
+            self._begin(released, store, peers)
+        except RuntimeError as error:  # no more threads
+            self._give_up(error)
+            self._idle.set()
+
+    def _begin(self, *asked: Any) -> None:
+        threading.Thread(target=self._train, args=asked, daemon=True).start()
 
     def _train(self, released: Served, store: ClientStore, peers: int) -> None:
         try:
             self._done = tuned(released, store, peers)
+            self._failed = None
             _LOG.info("the shop's own model answers from now on")
-        except Exception:  # noqa: BLE001  the delivered model goes on answering
-            _LOG.exception("the shop's own model could not be trained")
+        except Exception as error:  # noqa: BLE001  the delivered model goes on answering
+            self._give_up(error)
         finally:
             self._idle.set()
+
+    def _give_up(self, error: Exception) -> None:
+        code = error.code if isinstance(error, HushRecError) else Code.INTERNAL
+        self._failed, self._done = (code, time.monotonic()), None
+        _LOG.error("the shop's own model could not be trained", exc_info=error)

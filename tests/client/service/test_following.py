@@ -1,10 +1,13 @@
 """The service follows its folder: models, imports and the policy, without a restart."""
 
+import threading
+
 import grpc
 import numpy as np
 import pytest
 
 from client.models import ModelStore
+from client.service import tuning
 from client.service.served import Served
 from client.service.v1 import recommender_pb2 as pb
 from client.store import ClientStore
@@ -161,25 +164,94 @@ def test_shop_serving_is_the_policys_to_give_and_to_take(tmp_path):
         assert refusal(lambda: caller.recommend("u1"))[1] == "policy-missing"
 
 
-def test_an_own_model_serves_until_that_of_the_next_delivery_is_trained(tmp_path):
+class Refits:
+    """Trains as the shop does, but waits at a gate, and fails while it is told to."""
+
+    def __init__(self, monkeypatch):
+        self.gate = threading.Event()
+        self.error = None
+        self.begun = 0
+        monkeypatch.setattr(tuning, "refit", self._refit)
+
+    def _refit(self, *asked):
+        self.begun += 1
+        assert self.gate.wait(60)
+        if self.error is not None:
+            raise self.error
+        return refit(*asked)
+
+
+@pytest.fixture
+def refits(monkeypatch):
+    return Refits(monkeypatch)
+
+
+def own_and_held_back(caller):
+    basis = caller.recommend("u1").basis
+    return basis.serving, basis.model_serial, basis.held_back
+
+
+def test_an_own_model_serves_until_that_of_the_next_delivery_is_trained(tmp_path, refits):
     folder = make_shop(tmp_path / "north", "shop")
     deliver(folder, 1)
+    refits.gate.set()
     with serving(folder) as (service, caller):
         assert service.desk.models.wait_tuned(60)
+        refits.gate.clear()
         deliver(folder, 2)
-        between = caller.recommend("u1").basis
-        assert (between.serving, between.model_serial) in {(pb.SHOP, 1), (pb.SHOP, 2)}
+        assert [own_and_held_back(caller) for _ in range(2)] == [(pb.SHOP, 1, "")] * 2
+        refits.gate.set()
         assert service.desk.models.wait_tuned(60)
-        after = caller.recommend("u1").basis
-        assert (after.serving, after.model_serial) == (pb.SHOP, 2)
+        assert own_and_held_back(caller) == (pb.SHOP, 2, "")
 
 
-def test_until_the_shops_model_is_trained_the_answer_is_joint_and_says_so(tmp_path):
+def test_until_the_shops_model_is_trained_the_answer_is_joint_and_says_so(tmp_path, refits):
     folder = make_shop(tmp_path / "north", "shop")
     with serving(folder) as (service, caller):
         deliver(folder)
-        first = caller.recommend("u1").basis
-        assert first.serving in {pb.JOINT, pb.SHOP}
+        assert [own_and_held_back(caller) for _ in range(2)] == [(pb.JOINT, 1, "")] * 2
+        refits.gate.set()
         assert service.desk.models.wait_tuned(60)
-        assert caller.recommend("u1").basis.serving == pb.SHOP
+        assert own_and_held_back(caller) == (pb.SHOP, 1, "")
         assert not caller.recommend("nobody").basis.personal
+
+
+def test_an_own_model_of_another_log_gives_way_where_the_next_cannot_be_trained(
+    tmp_path, refits, monkeypatch
+):
+    folder = make_shop(tmp_path / "north", "shop")
+    deliver(folder)
+    refits.gate.set()
+    with serving(folder) as (service, caller):
+        assert service.desk.models.wait_tuned(60)
+        refits.gate.clear()
+        refits.error = MemoryError()
+        write_events(folder, {**log(), "fresh": [0, 2]})
+        assert own_and_held_back(caller) == (pb.SHOP, 1, "")
+        refits.gate.set()
+        assert service.desk.models.wait_tuned(60)
+        failed = [own_and_held_back(caller) for _ in range(3)]
+        assert failed == [(pb.JOINT, 1, "internal")] * 3
+        assert refits.begun == 2  # not tried again by each call
+        (folder / "policy.toml").write_text(policy("joint"))
+        assert own_and_held_back(caller) == (pb.JOINT, 1, "")
+        (folder / "policy.toml").write_text(policy("shop"))
+        refits.error = None
+        monkeypatch.setattr(tuning, "_RETRY_SECONDS", 0.0)
+        caller.recommend("u1")
+        assert service.desk.models.wait_tuned(60)
+        assert own_and_held_back(caller) == (pb.SHOP, 1, "")
+        assert refits.begun == 3
+
+
+def test_an_own_model_whose_thread_cannot_be_started(tmp_path, monkeypatch):
+    folder = make_shop(tmp_path / "north", "shop")
+
+    def no_thread(*_):
+        raise RuntimeError("can't start new thread")
+
+    with serving(folder) as (service, caller), monkeypatch.context() as patch:
+        deliver(folder)
+        patch.setattr(tuning.Tuning, "_begin", no_thread)
+        assert own_and_held_back(caller) == (pb.JOINT, 1, "internal")
+        assert service.desk.models.wait_tuned(0)
