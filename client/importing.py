@@ -24,6 +24,7 @@ from client.keeping import (
     oldest_kept,
     prune,
     read_events_of,
+    recent_enough,
     replace_events,
     without_expired,
 )
@@ -84,6 +85,8 @@ def import_events(
     Raises:
         DataError: the file cannot be read, has no usable row, or no times; or the disk
             refuses. Then the log is as it was.
+        ConfigError: `config-invalid`, the log has events without times, which the owner's
+            `retention_days` would delete; it is as it was, too.
         HushRecError: the folder cannot be used.
     """
     owner = Owner.of(folder)
@@ -94,12 +97,11 @@ def import_events(
         files = data_files(folder)
         taken = recorded_events(folder) if recorded else []
         mine, unknown = _sorted_out(taken, catalogue)
+        new = pd.concat([*([] if found is None else [found.events]), mine], ignore_index=True)
+        before = oldest_kept(owner.settings.retention_days, now)
+        merged = _merged(read_events_of(files), new, before)
         aside = pd.concat([_faults_of(found), _faults_about(unknown)], ignore_index=True)
         _set_aside(files, aside, now)
-        new = pd.concat([*([] if found is None else [found.events]), mine], ignore_index=True)
-        merged = _merged(
-            read_events_of(files), new, oldest_kept(owner.settings.retention_days, now)
-        )
         if merged.changed:
             replace_events(owner, files, merged.events, now)
         if taken:
@@ -140,7 +142,7 @@ def _read(file: Path, catalogue: Catalogue, now: datetime) -> EventFile:
 
 def _merged(log: pd.DataFrame, new: pd.DataFrame, before: datetime | None) -> _Merged:
     """The log first, then what is new, in its order; without what is too old."""
-    fresh = without_expired(new, before)
+    fresh = recent_enough(new, before)
     whole = pd.concat([log, fresh], ignore_index=True) if len(log) else fresh
     repeated = whole.duplicated(_SAME)
     repeated.iloc[: len(log)] = False  # what was taken once stays as it is

@@ -37,6 +37,7 @@ __all__ = [
     "oldest_kept",
     "prune",
     "read_events_of",
+    "recent_enough",
     "replace_events",
     "thaw",
     "without_expired",
@@ -45,7 +46,7 @@ __all__ = [
 IMPORTED: Final = "imported"
 """Column of `rejected.csv`: the day on which a row was set aside."""
 _MADE_UP: Final = datetime(1990, 1, 1, tzinfo=UTC)
-"""Tables without times have the order of their rows, in seconds since 1970."""
+"""Tables without times have the order of their rows, in seconds since 1970; before this."""
 
 
 @dataclass(frozen=True)
@@ -83,21 +84,33 @@ def oldest_kept(retention_days: int | None, now: datetime) -> datetime | None:
 
 
 def without_expired(events: pd.DataFrame, before: datetime | None) -> pd.DataFrame:
-    """The events that are not older than `before`.
+    """The events of a log that are not older than `before`.
 
     Raises:
-        ConfigError: `config-invalid`, the events have no times of their own.
+        ConfigError: `config-invalid`, some have no times of their own, and would all be deleted.
     """
     if before is None or not len(events):
         return events
-    if events["datetime"].max() < _MADE_UP:
+    made_up = int((events["datetime"] < _MADE_UP).sum())
+    if made_up:
         raise ConfigError(
             Code.CONFIG_INVALID,
-            "the events have no times: nobody can say which are too old.",
+            f"{made_up} of {len(events)} events are of before {_MADE_UP.year}, as those that came "
+            "without times are: nobody can say which are too old.",
             where="client.toml, `retention_days`",
             remedy="Take `retention_days` out, or import the log with its times.",
         )
     return events[events["datetime"] >= before].reset_index(drop=True)
+
+
+def recent_enough(events: pd.DataFrame, before: datetime | None) -> pd.DataFrame:
+    """New events, of a table with times, that are not older than `before`.
+
+    Those that `without_expired` would take for events without times are none of them.
+    """
+    if before is None:
+        return events
+    return events[events["datetime"] >= max(before, _MADE_UP)]
 
 
 def current_store(folder: Path, now: datetime) -> ClientStore:

@@ -7,6 +7,7 @@ import os
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -215,17 +216,50 @@ def test_without_retention_everything_is_kept(north: Path) -> None:
     assert len(log(north)) == 90
 
 
-def test_events_without_times_cannot_be_too_old(north: Path) -> None:
-    table = log(north)
-    table["datetime"] = pd.to_datetime(range(len(table)), unit="s", utc=True).astype(
+def without_times(folder: Path, *, but: int = 0) -> None:
+    """As the log of a table without times is kept: the order of its rows, in seconds."""
+    table = log(folder)
+    order = pd.Series(pd.to_datetime(range(len(table)), unit="s", utc=True)).astype(
         "datetime64[us, UTC]"
     )
-    table.to_parquet(north / EVENTS, index=False)
+    order[len(table) - but :] = table["datetime"][len(table) - but :]
+    table.assign(datetime=order).to_parquet(folder / EVENTS, index=False)
+
+
+@pytest.mark.parametrize("but", [0, 1, 89])
+def test_events_without_times_cannot_be_too_old(north: Path, but: int) -> None:
+    """Neither alone nor among others that have times."""
+    without_times(north, but=but)
     keep(north, 30)
     with pytest.raises(ConfigError) as caught:
         prune(north, NOW)
     assert "retention_days" in caught.value.where
+    assert f"{90 - but} of 90 events" in caught.value.message
     assert len(log(north)) == 90
+
+
+def test_a_new_event_with_a_time_does_not_delete_a_log_without(north: Path) -> None:
+    without_times(north)
+    keep(north, 730)
+    before = (north / EVENTS).read_bytes(), (north / REJECTED).read_bytes()
+    with pytest.raises(ConfigError):
+        import_events(north, csv(north, "new,b,2026-05-31", "new,nothing,2026-05-31"), NOW)
+    assert ((north / EVENTS).read_bytes(), (north / REJECTED).read_bytes()) == before
+
+
+def test_a_node_deletes_nothing_of_a_log_without_times(shop: Any) -> None:
+    without_times(shop.folder, but=1)
+    keep(shop.folder, 730)
+    before = (shop.folder / EVENTS).read_bytes()
+    assert shop.ask(shop.task(0)).code == Code.CLIENT_UNREADY
+    assert (shop.folder / EVENTS).read_bytes() == before
+
+
+def test_a_new_event_of_1970_is_too_old_and_keeps_no_other_away(north: Path) -> None:
+    keep(north, 36_500)
+    done = import_events(north, csv(north, "new,b,1970-01-02", "new,b,2026-05-31"), NOW)
+    assert (done.added, done.expired, done.events) == (1, 1, 91)
+    assert prune(north, NOW).events == 0
 
 
 def test_the_commands(north: Path) -> None:
