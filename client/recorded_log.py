@@ -110,10 +110,7 @@ def seal_if_wanted(folder: Path) -> None:
     if data_files(folder).key_file is None:
         return
     with _file(folder) as connection:
-        if connection is None:
-            return
-        if form_of(connection).seal is not None:
-            emptied_journal(connection)  # of who died before they could
+        if connection is None or form_of(connection).seal is not None:
             return
     from client.guard.alone import alone  # the service needs nothing else of the guard
 

@@ -103,7 +103,9 @@ def test_a_hash_is_bound_to_its_row(tmp_path):
     folder = laid_out(tmp_path / "north", is_sealed=True)
     with Recorded.open(folder) as recorded:
         recorded.write([Event("first", "u", "a", 5), Event("second", "v", "b", 5)], 0)
-        hashes = [row[0] for row in recorded._writer.execute("SELECT event_hash FROM sealed")]
+        hashes = [
+            row[0] for row in recorded._writer.execute("SELECT event_hash FROM sealed ORDER BY seq")
+        ]
         for seq, value in ((1, b"away"), (2, hashes[0]), (1, hashes[1])):
             recorded._writer.execute("UPDATE sealed SET event_hash = ? WHERE seq = ?", (value, seq))
         with pytest.raises(DataError) as caught:
