@@ -16,7 +16,6 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from client.home import Home, check_home, resolve_home
-from client.public_codes import LEAVES_AS
 from client.release import (
     answer,
     answer_code,
@@ -25,7 +24,9 @@ from client.release import (
     answer_receipt,
     answer_sum,
 )
-from common.errors import Code, ConfigError, DataError, HushRecError
+from client.unready import unready
+from common.errors import Code, ConfigError, HushRecError
+from common.public_codes import told
 
 if TYPE_CHECKING:
     from client.guard import Clock
@@ -51,7 +52,7 @@ class CodesOnly(ClientApp):
             raise
         except HushRecError as error:
             _LOG.warning("refused %s", error)
-            return answer_code(message, LEAVES_AS.get(error.code, error.code))
+            return answer_code(message, told(error))
         except BaseException:  # noqa: BLE001 — a panic of a Rust library is not an Exception
             _LOG.exception("refused, after an unexpected error")
             return answer_code(message, Code.INTERNAL)
@@ -156,7 +157,7 @@ def _open(home: Home, clock: Clock | None) -> ClientStore:
     except ConfigError:  # client.toml says nothing about anybody
         raise
     except Exception as error:
-        raise _unready(error, home) from error
+        raise unready(error, home.folder) from error
     check_home(home, store.settings)
     return _kept(home, datetime.now(UTC) if clock is None else clock())
 
@@ -168,16 +169,7 @@ def _kept(home: Home, now: datetime) -> ClientStore:
     try:
         return current_store(home.folder, now)
     except Exception as error:
-        raise _unready(error, home) from error
-
-
-def _unready(error: Exception, home: Home) -> DataError:
-    return DataError(
-        Code.CLIENT_UNREADY,
-        f"the client's data cannot be used: {getattr(error, 'message', repr(error))}",
-        where=getattr(error, "where", "") or str(home.folder),
-        remedy=getattr(error, "remedy", "") or "Import the log again.",
-    )
+        raise unready(error, home.folder) from error
 
 
 app = make_app()

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from common.errors import Code, ReleaseError
 from common.protocol import OK, Hello, Reply, SumReply
+from common.public_codes import as_it_leaves
 
 if TYPE_CHECKING:  # not at run time: a code must leave even where these cannot be loaded
     from client.store import ClientSettings
@@ -95,8 +96,8 @@ def answer_sum(call: Message, stage: Stage, reply: SumReply) -> Message:
 
 
 def answer_code(task: Message, code: Code) -> Message:
-    """The message that carries a code and nothing else."""
-    return answer(task, Reply(str(code)))
+    """The message that carries a code, one about data as `client-unready`, and nothing else."""
+    return answer(task, Reply(as_it_leaves(code) or str(Code.INTERNAL)))
 
 
 def answer_receipt(message: Message) -> Message:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from client.release import declared, declared_words
 from client.store import ClientStore
 from common.arrays import Ints, State
+from common.logs import ONLY_HERE
 from common.privacy.contributions import Contributions
 from common.privacy.inbound import check_arrays
 from common.privacy.mechanisms import OnFailure, SumMechanism
@@ -109,11 +110,13 @@ def _summed(
     """One sum, whatever its contributions do: no code tells a server that they failed.
 
     Solvers contain what one user's events break, so nothing should arrive here. What does
-    is in the log of this client, and in no message and not in the ledger.
+    is in no message, not in the ledger, and in no log but one that its owner lets quote data.
     """
 
     def failed(error: BaseException) -> None:
-        _LOG.error("step %d: no more contributions: a defect", index, exc_info=error)
+        _LOG.error(
+            "step %d: no more contributions: a defect", index, exc_info=error, extra=ONLY_HERE
+        )
 
     def contributions() -> Iterator[Contributions]:
         yield from schedule.contribute(index, _read_only(inputs), store, users)

@@ -9,7 +9,9 @@ Guarantee:
     - into a template of HushRec's own: whole numbers, floats, truth values, codes, `Public`
       text and vouched words. Everything else becomes `…`; in templates of libraries all does;
     - of an exception its class, and file, line and function of its frames; of a HushRecError
-      its code too, and `where` if that names a file that every client or server has.
+      its code too, and `where` if that names a file that every client or server has;
+    - where this process holds data, which is so unless it says otherwise: codes as they leave a
+      client, and of an exception that is about data nothing else.
 
     `HUSHREC_DEBUG=1` breaks this: then a record has the whole text beside it.
 """
@@ -29,8 +31,18 @@ from types import FrameType, TracebackType
 from typing import Any, Final, TypeAlias
 
 from common.errors import Code, HushRecError
+from common.public_codes import as_it_leaves, hides, told
 
-__all__ = ["HIDDEN", "Public", "SafeRecord", "fields", "known_file", "safe_record", "vouch"]
+__all__ = [
+    "HIDDEN",
+    "Public",
+    "SafeRecord",
+    "fields",
+    "known_file",
+    "replace_codes",
+    "safe_record",
+    "vouch",
+]
 
 HIDDEN: Final = "…"
 """Stands where something else stood."""
@@ -49,6 +61,7 @@ _FILES: Final = re.compile(
 """Names of files that HushRec gives; others could be an owner's own words."""
 _Info: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None]
 _VOUCHED: set[str] = set()
+_HOLDS_DATA: list[bool] = [True]
 _FIELDS: Final = "hushrec_fields"
 
 
@@ -61,6 +74,11 @@ class Public(str):
 def vouch(*words: str) -> None:
     """From now on these words may stand in this process's logs: names in the federation."""
     _VOUCHED.update(words)
+
+
+def replace_codes(*, holds_data: bool) -> None:
+    """Whether this process may hold customers' data, so that codes about them are replaced."""
+    _HOLDS_DATA[:] = [holds_data]
 
 
 def fields(**values: object) -> dict[str, Any]:
@@ -111,7 +129,8 @@ def safe_record(
     error = _error(message, args, info)
     event = _event(message, args, own=_is_own(name), literal=_is_literal(message, path, line))
     if event == HIDDEN and error is not None:
-        event = str(error.code) if isinstance(error, HushRecError) else type(error).__name__
+        has_code = isinstance(error, HushRecError) or "error" not in _said(error)
+        event = str(_code(error)) if has_code else type(error).__name__
     if event == HIDDEN or error is not None:
         said = {**_said(error), "at": f"{PurePath(path).name}:{line}"}
     else:
@@ -151,7 +170,7 @@ def _shown(found: re.Match[str], values: Mapping[str, Any] | Iterator[Any], *, o
     if not own or "*" in conversion or not _is_safe(value):
         return HIDDEN
     if isinstance(value, str):
-        return str(value)
+        return _word(value)
     try:
         return str((conversion if found["key"] is None else "%s") % value)
     except (TypeError, ValueError, OverflowError):
@@ -172,7 +191,20 @@ def _field(value: object) -> Any:
         return HIDDEN
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
+    if isinstance(value, str):
+        return _word(value)
     return str(value.value) if isinstance(value, Enum) else value
+
+
+def _word(value: str) -> str:
+    """A word; a code as it leaves."""
+    word = str(value.value) if isinstance(value, Enum) else str(value)
+    return (as_it_leaves(word) or word) if _HOLDS_DATA[0] else word
+
+
+def _code(error: BaseException) -> Code:
+    own = not _HOLDS_DATA[0] and isinstance(error, HushRecError)
+    return error.code if own and isinstance(error, HushRecError) else told(error)
 
 
 def _is_own(name: str) -> bool:
@@ -211,9 +243,11 @@ def _error(message: object, args: Any, info: Any) -> BaseException | None:
 def _said(error: BaseException | None) -> dict[str, Any]:
     if error is None:
         return {}
+    if _HOLDS_DATA[0] and hides(error):
+        return {"code": str(told(error))}
     said: dict[str, Any] = {"error": type(error).__name__}
     if isinstance(error, HushRecError):
-        said["code"] = str(error.code)
+        said["code"] = str(_code(error))
         if (file := known_file(error.where)) is not None:
             said["where"] = file
     elif (frames := traceback.extract_tb(error.__traceback__, limit=-_FRAMES)) != []:

@@ -25,14 +25,24 @@ from enum import StrEnum
 from types import TracebackType
 from typing import Any, Final, TextIO
 
-from common.log_records import HIDDEN, Public, SafeRecord, fields, safe_record, vouch
+from common.log_records import (
+    HIDDEN,
+    Public,
+    SafeRecord,
+    fields,
+    replace_codes,
+    safe_record,
+    vouch,
+)
 
 __all__ = [
+    "ONLY_HERE",
     "VARIABLE",
     "Public",
     "Style",
     "configure",
     "configure_by_environment",
+    "configure_process",
     "fields",
     "is_configured",
     "is_guarded",
@@ -44,6 +54,8 @@ __all__ = [
 
 VARIABLE: Final = "HUSHREC_LOG"
 """Environment variable with the style: what a process that configures by it inherits."""
+ONLY_HERE: Final = {"hushrec_only_here": True}
+"""As `extra`: the line says what data do, and is written in no log that may leave the machine."""
 _LOG: Final = logging.getLogger("hushrec.logs")
 _HEAD: Final = ("time", "level", "role", "logger", "event")
 """What every line has, in this order."""
@@ -57,13 +69,16 @@ class Style(StrEnum):
     TEXT = "text"
 
 
-def configure(role: str, style: Style) -> None:
+def configure(role: str, style: Style, *, holds_data: bool = True) -> None:
     """From now on this process logs in one form; a second call changes role and form.
 
     Args:
         role: which process of a deployment this is, a word of the program's.
         style: of the lines.
+        holds_data: this process may hold customers' data: codes are written as they leave a
+            client. A server holds none.
     """
+    replace_codes(holds_data=holds_data)
     debug = is_quoting()
     handler = _Lines(role, style)
     handler.addFilter(_worth)
@@ -92,6 +107,13 @@ def configure_by_environment(role: str) -> bool:
         return False
     configure(role, Style(named))
     return True
+
+
+def configure_process(role: str, *, holds_data: bool = True) -> None:
+    """As `configure`, in the style that `HUSHREC_LOG` names, else text for a terminal alone."""
+    named = os.environ.get(VARIABLE, "")
+    asked = Style(named) if named in set(Style) else None
+    configure(role, style_for(asked), holds_data=holds_data)
 
 
 def is_configured() -> bool:
@@ -202,7 +224,9 @@ def _line(record: logging.LogRecord, role: str) -> dict[str, Any]:
 
 
 def _worth(record: logging.LogRecord) -> bool:
-    """Libraries from warnings on."""
+    """Libraries from warnings on; what data do only where the owner lets logs quote them."""
+    if hasattr(record, "hushrec_only_here") and getattr(record, "hushrec_quoted", None) is None:
+        return False
     own = record.name.partition(".")[0] in {"hushrec", "common", "client", "server"}
     return own or record.levelno >= logging.WARNING
 

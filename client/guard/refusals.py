@@ -16,6 +16,7 @@ from client.guard.budget import BudgetError
 from client.ledger_store import LedgerStore
 from common.errors import Code, HushRecError
 from common.protocol import SumCall, Task
+from common.public_codes import told
 
 __all__ = ["MOST_OF_STRANGERS", "Asked", "refusing"]
 
@@ -44,8 +45,9 @@ def refusing(
     Args:
         ledger: where the row goes.
         task: what is refused, None while it could not be read.
-        quote: write the error's text too: only while no data was looked at, since a
-            ledger is shown to others.
+        quote: write the error's text and its very code: only while no data was looked at,
+            since a ledger is shown to others. That the log was replaced is no secret there:
+            jobs name what they began with.
         stranger: today (UTC), while it is not known which server asks; else None.
     """
     try:
@@ -55,6 +57,8 @@ def refusing(
         if isinstance(error, HushRecError) and task is not None:
             place = f"job {task.job.job_id[:8]}… step {task.step}"
             error.where = f"{place}, {error.where}" if error.where else place
+        if not quote and code is not Code.SNAPSHOT_CHANGED:
+            code = told(error)
         if code not in _UNRECORDED:
             _record(ledger, _body(error, code, task, quote=quote), stranger)
         raise

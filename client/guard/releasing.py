@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from client.guard.admission import admit, check_admitted, check_halted
@@ -13,12 +14,14 @@ from client.guard.budget import Budget, BudgetError
 from client.guard.refusals import Asked, refusing
 from client.ledger_store import Key, LedgerStore, StoredRelease
 from client.store import ClientStore
+from client.unready import unready
 from common.errors import Code, PrivacyError
 from common.privacy.events import Event, NoPrivacyEvent
 from common.privacy.ledger import Row
 from common.privacy.policy import Policy
 from common.privacy.stream import NoiseSource
 from common.protocol import SumCall
+from common.public_codes import about_data
 from common.schedule import Schedule
 
 __all__ = ["Clock", "Releasing", "charge_of", "key_of", "today"]
@@ -91,13 +94,15 @@ class Releasing:
             if stored is not None and stored.payload:
                 return stored, stored.payload
             mechanism = make(self._noise(asked))
+        if stored is None:
+            self._check_current(asked)
+        with self.refusing(asked):
             if stored is None:
-                self._check_current(asked)
                 reservation = self._reserve(key, request, schedule, charge_of(mechanism))
             else:
                 check_halted(self._ledger)
                 check_admitted(self._ledger, asked.job, self._snapshot())
-        with self.refusing(asked, quote=False):
+        with self.refusing(asked, quote=False), about_data(keeps_code=True):
             payload = compute(mechanism)
             if stored is None:
                 kept = payload if _is_kept(schedule, asked.step) else b""
@@ -110,17 +115,25 @@ class Releasing:
     def _check_current(self, asked: Asked) -> None:
         """A job begins with the log as it is now; who calls is alone with the ledger.
 
+        Data are looked at, so that no row quotes what is wrong with them.
+
         Raises:
             PrivacyError: `snapshot-changed`, the log was replaced since it was read.
+            DataError: `client-unready`, with one that cannot be used.
         """
-        if self._ledger.job(asked.job.job_id) is not None:
-            return
-        if ClientStore.open(self._store.folder).snapshot != self._store.snapshot:
-            raise PrivacyError(
-                Code.SNAPSHOT_CHANGED,
-                "the event log was replaced just now.",
-                remedy="Ask again: the job then begins with the new one.",
-            )
+        with self.refusing(asked, quote=False):
+            if self._ledger.job(asked.job.job_id) is not None:
+                return
+            try:
+                snapshot = _snapshot_now(self._store.folder)
+            except Exception as error:
+                raise unready(error, self._store.folder) from error
+            if snapshot != self._store.snapshot:
+                raise PrivacyError(
+                    Code.SNAPSHOT_CHANGED,
+                    "the event log was replaced just now.",
+                    remedy="Ask again: the job then begins with the new one.",
+                )
 
     def _find(self, key: Key, request: str) -> StoredRelease | None:
         stored = self._ledger.find(key)
@@ -221,6 +234,10 @@ class Releasing:
             label += f"|{asked.session}"
         seed = int.from_bytes(hashlib.sha256(label.encode()).digest(), "big")
         return NoiseSource.seeded(seed)
+
+
+def _snapshot_now(folder: Path) -> str:
+    return ClientStore.open(folder).snapshot
 
 
 def charge_of(mechanism: Charged) -> dict[str, Any]:

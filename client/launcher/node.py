@@ -33,6 +33,7 @@ from client.release import answer_code
 from client.store import read_policy
 from common.errors import Code, HushRecError
 from common.logs import Public, fields
+from common.public_codes import told
 
 __all__ = ["Node"]
 
@@ -104,7 +105,7 @@ class Node:
             raise
         except HushRecError as error:
             _LOG.warning("refused %s", error)
-            return Packed.of(answer_code(message, error.code))
+            return Packed.of(answer_code(message, told(error)))
         except Exception as error:  # noqa: BLE001  whatever it is, it has a code
             _LOG.warning("refused %s [%s]", _line(error), Code.INTERNAL, extra=_kind(error))
             return Packed.of(answer_code(message, Code.INTERNAL))

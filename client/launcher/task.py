@@ -30,6 +30,7 @@ from client.release import answer_code
 from common.errors import Code, HushRecError, ProtocolError
 from common.logs import configure_by_environment
 from common.processes import end_with_parent
+from common.public_codes import told
 
 __all__ = ["main", "perform"]
 
@@ -57,7 +58,7 @@ def perform(errand: Errand, packed: Packed) -> Packed:
         message = _inflated(packed)
     except HushRecError as error:
         _LOG.warning("refused %s", error)
-        return Packed.of(answer_code(received, error.code))
+        return Packed.of(answer_code(received, told(error)))
     context = Context(
         errand.run_id, errand.node_id, {"home": errand.home}, state=RecordDict(), run_config={}
     )

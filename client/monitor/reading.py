@@ -21,11 +21,11 @@ from typing import Final
 from client.budget_view import BudgetView, view_budget
 from client.models import MODELS
 from client.owner import Owner
-from client.public_codes import as_it_leaves
 from client.running.state import Parts
 from common.certificates import load_certificate
 from common.config import read_json
 from common.errors import Code, HushRecError
+from common.public_codes import as_it_leaves
 
 __all__ = ["Model", "Reading", "Watched"]
 

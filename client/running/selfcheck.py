@@ -1,7 +1,6 @@
 """`python -I -m client.running.selfcheck CLIENT_DIR`: what the doctor finds, as lines of a log.
 
-A process of its own, beside the parts: it reads the client's events, which nobody else here
-does, and keeps nobody waiting.
+A process of its own, beside the parts, so that it keeps nobody waiting.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common.log_records import known_file
-from common.logs import Public, Style, configure, configure_by_environment, fields
+from common.logs import Public, configure_process, fields
 
 if TYPE_CHECKING:
     from client.doctor.findings import Finding
@@ -28,13 +27,16 @@ def main(folder: Path) -> None:
     """One line for each finding that is not well, and none of what it says in words.
 
     The doctor's own words are for the owner's terminal: they count, and name.
-    """
-    if not configure_by_environment("check"):
-        configure("check", Style.TEXT)
-    os.nice(10)  # the parts come first
-    from client.doctor.command import examine
 
-    for finding in examine(folder, datetime.now(UTC), offline=True):
+    Guarantee:
+        Only checks run that read no data, for a log may leave the machine: clients whose
+        data differ write the same.
+    """
+    configure_process("check")
+    os.nice(10)  # the parts come first
+    from client.doctor.command import examine_without_data
+
+    for finding in examine_without_data(folder, datetime.now(UTC)):
         if finding.level != "ok":
             _LOG.warning("`hushrec doctor` has something to say", extra=_fields(finding))
 

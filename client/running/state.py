@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
-from client.public_codes import as_it_leaves
+from common.public_codes import as_it_leaves
 
 __all__ = ["ENDED", "Being", "PartState", "Parts"]
 

@@ -87,8 +87,9 @@ class Reloading(Generic[T]):
         before = self._failed
         if before is None or (before[0], _code(before[1])) != (stamp, _code(error)):
             unforeseen = None if isinstance(error, HushRecError) else error
-            said = "new files cannot be used, the old ones are kept: %s"
-            _LOG.error(said, error, exc_info=unforeseen)
+            _LOG.error(
+                "new files cannot be used, the old ones are kept: %s", error, exc_info=unforeseen
+            )
         self._failed = (stamp, error.with_traceback(None), time.monotonic())
 
     def _is_hopeless(self, stamp: Hashable) -> bool:

@@ -13,6 +13,7 @@ import numpy as np
 from client.service.served import Served
 from client.store import ClientStore
 from common.errors import Code, HushRecError
+from common.logs import ONLY_HERE
 from common.models.refit import RefitSettings, refit
 
 __all__ = ["Tuning", "tuned"]
@@ -110,4 +111,4 @@ class Tuning:
     def _give_up(self, error: Exception) -> None:
         code = error.code if isinstance(error, HushRecError) else Code.INTERNAL
         self._failed, self._done = (code, time.monotonic()), None
-        _LOG.error("the shop's own model could not be trained", exc_info=error)
+        _LOG.error("the shop's own model could not be trained", exc_info=error, extra=ONLY_HERE)

@@ -27,6 +27,7 @@ from common.errors import (
 )
 from common.privacy.heads import SignedHead
 from common.protocol import HELLO, MODEL, OK, RECEIPT, STEP
+from common.public_codes import OF_DATA
 from common.schedule import Schedule, schedule_of
 from common.solvers import popularity, registry
 from common.solvers.base import NoisyTotal, Step
@@ -145,6 +146,7 @@ PHASES = [
     ("client.guard.guard.schedule_of", "plan"),
     ("client.training.check_arrays", "check arrays"),
     ("client.guard.guard.mechanism_for", "make mechanism"),
+    ("client.guard.releasing._snapshot_now", "look whether the log is current"),
     ("client.ledger_store.LedgerStore.append", "reserve"),
     ("common.privacy.mechanisms.GaussianSum.sample", "sample"),
     ("common.privacy.mechanisms.GaussianSum.sum", "sum"),
@@ -165,9 +167,12 @@ ERRORS = [
 ]
 
 
+READING = {"open store", "look whether the log is current"}
+
+
 def told(phase: str, error: BaseException, otherwise: Code) -> Code:
     """What is wrong with a client's own data has one code for everything."""
-    unready = phase == "open store" and isinstance(error, Exception)
+    unready = phase in READING and isinstance(error, Exception)
     return Code.CLIENT_UNREADY if unready else otherwise
 
 
@@ -185,10 +190,19 @@ def test_an_exception_in_any_phase_leaves_as_a_code(
 def test_an_error_of_our_own_leaves_as_its_code(
     shop: Any, monkeypatch: Any, target: str, phase: str
 ) -> None:
-    error = DataError(Code.DATA_FORMAT, SECRET, where=SECRET, remedy=SECRET)
+    error = DataError(Code.CATALOGUE_MISMATCH, SECRET, where=SECRET, remedy=SECRET)
     monkeypatch.setattr(target, raising(error))
-    code = told(phase, error, Code.DATA_FORMAT)
+    code = told(phase, error, Code.CATALOGUE_MISMATCH)
     assert_code_only(shop.send(shop.task().to_records()), code)
+
+
+@pytest.mark.parametrize("code", sorted(OF_DATA))
+@pytest.mark.parametrize(("target", "phase"), PHASES, ids=[name for _, name in PHASES])
+def test_no_code_about_data_leaves(
+    shop: Any, monkeypatch: Any, target: str, phase: str, code: Code
+) -> None:
+    monkeypatch.setattr(target, raising(DataError(code, SECRET)))
+    assert_code_only(shop.send(shop.task().to_records()), Code.CLIENT_UNREADY)
 
 
 @pytest.mark.parametrize(("target", "phase"), PHASES, ids=[name for _, name in PHASES])
@@ -196,12 +210,14 @@ def test_an_error_after_data_was_looked_at_is_not_quoted_in_the_ledger(
     shop: Any, monkeypatch: Any, target: str, phase: str
 ) -> None:
     """A ledger is shown to others; before that, text is made of the request alone."""
-    if phase not in {"sample", "sum", "declare", "serialise", "commit"}:
+    looked = {"sample", "sum", "declare", "serialise", "commit"}
+    if phase not in {*looked, "look whether the log is current"}:
         return
     with monkeypatch.context() as patch:
         patch.setattr(target, raising(DataError(Code.DATA_FORMAT, SECRET)))
         shop.send(shop.task().to_records())
-    assert [row.body["detail"] for row in shop.rows("refuse")] == ["DataError"]
+    (row,) = shop.rows("refuse")
+    assert (row.body["code"], row.body["detail"]) == ("client-unready", "DataError")
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda e: type(e).__name__)

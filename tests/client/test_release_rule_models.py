@@ -67,9 +67,9 @@ def test_an_exception_in_any_phase_leaves_as_a_code(
 def test_an_error_of_our_own_leaves_as_its_code(
     shop: Any, records: RecordDict, monkeypatch: Any, target: str, phase: str
 ) -> None:
-    error = DataError(Code.DATA_FORMAT, SECRET, where=SECRET, remedy=SECRET)
+    error = DataError(Code.CATALOGUE_MISMATCH, SECRET, where=SECRET, remedy=SECRET)
     monkeypatch.setattr(target, raising(error))
-    assert_code_only(shop.send(records, MODEL), told(phase, error, Code.DATA_FORMAT))
+    assert_code_only(shop.send(records, MODEL), told(phase, error, Code.CATALOGUE_MISMATCH))
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(SECRET), SystemExit(SECRET)])

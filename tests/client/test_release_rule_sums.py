@@ -88,10 +88,10 @@ def test_an_exception_in_any_phase_of_any_stage_leaves_as_a_code(
             patch.setattr(target, raising(error))
             code = Code.CLIENT_UNREADY if unready else Code.INTERNAL
             assert_code_only(shop.send(records, SUM), code)
-    own = DataError(Code.DATA_FORMAT, SECRET, where=SECRET, remedy=SECRET)
+    own = DataError(Code.CATALOGUE_MISMATCH, SECRET, where=SECRET, remedy=SECRET)
     with monkeypatch.context() as patch:
         patch.setattr(target, raising(own))
-        code = Code.CLIENT_UNREADY if phase == "open store" else Code.DATA_FORMAT
+        code = Code.CLIENT_UNREADY if phase == "open store" else Code.CATALOGUE_MISMATCH
         assert_code_only(shop.send(records, SUM), code)
     if phase in AFTER_DATA:
         details = {row.body["detail"] for row in shop.rows("refuse")}
