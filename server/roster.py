@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,6 +16,7 @@ from flwr.app import Message, RecordDict
 from flwr.proto.node_pb2 import NodeInfo
 from flwr.serverapp import Grid
 
+from common.enrolment.cards import line_of_pem
 from common.errors import Code, HushRecError, RunError
 from common.job import Job
 from common.privacy.roster import Roster
@@ -66,8 +67,9 @@ class Attendance:
         grid: where the nodes are.
         catalogue_version: of the catalogue that they must hold.
         roster: who may take part, if that is known; nodes with other names are left out.
-        expected: names of the clients that are counted on; of a node that the operator
-            registered under one of them, no other name is believed.
+        cards: reads the public node keys of the members, by name: who is counted on. Nodes with
+            other keys are not asked, and of a member's node no other name is believed. None
+            believes whatever is connected: a run without members.
         members: who can take part, by node.
         reasons: why a node cannot, by node.
     """
@@ -75,10 +77,12 @@ class Attendance:
     grid: Grid
     catalogue_version: str
     roster: Roster | None = None
-    expected: Collection[str] = ()
+    cards: Callable[[], Mapping[str, str]] | None = None
     members: dict[int, Member] = field(default_factory=dict)
     reasons: dict[int, str] = field(default_factory=dict)
+    _keys: dict[str, str] = field(default_factory=dict)
     _names: dict[int, str] = field(default_factory=dict)
+    _strangers: set[int] = field(default_factory=set)
     _pending: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -87,15 +91,21 @@ class Attendance:
         return sorted(self.members.values(), key=lambda member: member.name)
 
     @property
+    def expected(self) -> tuple[str, ...]:
+        """Names of the members at the last look, in order."""
+        return tuple(sorted(self._keys.values()))
+
+    @property
     def absent(self) -> dict[str, str]:
-        """Why each expected client, or named node, does not take part; by name."""
+        """Why each member, or other node, does not take part; by name."""
         there = {member.name for member in self.members.values()}
         said = {self._called(node): code for node, code in self.reasons.items()}
+        said |= {self._called(node): str(Code.ENROLL_CARD) for node in self._strangers}
         named = {name: code for name, code in said.items() if name not in there}
         return {**{name: NO_ANSWER for name in self.expected if name not in there}, **named}
 
     def wait(self, nodes: int, limit_seconds: float) -> None:
-        """Give nodes that are still starting time to appear; go on with those that did."""
+        """Give nodes that may be asked time to appear; go on with those that did."""
         deadline = time.monotonic() + limit_seconds
         while len(self._nodes()) < nodes and time.monotonic() < deadline:
             time.sleep(_LOOK_SECONDS)
@@ -163,8 +173,8 @@ class Attendance:
     def _read(self, node: int, message: Message) -> Member:
         hello = Hello.from_records(message.content)
         registered = self._names.get(node, "")
-        if registered in self.expected and hello.client != registered:
-            raise RunError(Code.ENROLL_CARD, f"is registered as {registered}.", where=hello.client)
+        if self.cards is not None and hello.client != registered:
+            raise RunError(Code.ENROLL_CARD, f"has the card of {registered}.", where=hello.client)
         if hello.catalogue_version != self.catalogue_version:
             raise RunError(Code.CATALOGUE_MISMATCH, "holds another catalogue.", where=hello.client)
         if self.roster is not None and hello.client not in self.roster.keys:
@@ -182,10 +192,9 @@ class Attendance:
                 remedy="Give every client a name of its own in client.toml.",
             )
         if not self.members:
-            reasons = sorted(self.reasons.items())
-            why = ", ".join(f"{self._called(node)}: {code}" for node, code in reasons)
+            why = ", ".join(f"{name}: {code}" for name, code in sorted(self.absent.items()))
             raise QuorumError(
-                f"none of {len(reasons)} nodes can take part ({why}).",
+                f"none of {len(self.reasons) + len(self._strangers)} nodes can take part ({why}).",
                 where="roster",
                 remedy="Check that clients are running and hold this job's catalogue.",
                 missing=1,
@@ -193,10 +202,35 @@ class Attendance:
             )
 
     def _nodes(self) -> list[int]:
-        """Nodes that are connected, and the names under which they were registered."""
+        """Nodes that are connected and may be asked; who is no member is nobody any more."""
         found: list[NodeInfo] = list(self.grid.get_nodes())
-        self._names = {node.node_id: node.name for node in found}
-        return [node.node_id for node in found]
+        self._read_cards()
+        names = {node.node_id: self._name(node) for node in found}
+        self._names = {node: name for node, name in names.items() if name is not None}
+        strangers = names.keys() - self._names.keys()
+        for node in strangers - self._strangers:
+            _LOG.warning("node %d is on no member's card and is not asked", node)
+        for node in strangers:
+            self.members.pop(node, None)
+            self.reasons.pop(node, None)
+        self._strangers = strangers
+        return list(self._names)
+
+    def _name(self, node: NodeInfo) -> str | None:
+        """What a node is called: by the card with its key, or as it was registered."""
+        if self.cards is None:
+            return node.name
+        line = line_of_pem(node.public_key)
+        return None if line is None else self._keys.get(line)
+
+    def _read_cards(self) -> None:
+        """As they are now; the operator may be writing one, and then they stay what they were."""
+        if self.cards is None:
+            return
+        try:
+            self._keys = {key: name for name, key in self.cards().items()}
+        except HushRecError as error:
+            _LOG.warning("the members' cards cannot be read: %s", error.code)
 
     def _called(self, node: int) -> str:
         return self._names.get(node) or f"node {node}"

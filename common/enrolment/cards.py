@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PublicFormat,
+    load_pem_public_key,
     load_ssh_public_key,
 )
 from pydantic import AfterValidator, Field, StringConstraints
@@ -29,7 +30,7 @@ from common.privacy.policy import Sha256
 from common.privacy.roster import ClientName
 from common.privacy.signing import PublicKey, Signature, SigningKey, is_signed
 
-__all__ = ["Address", "Card", "Invitation", "TransportKey", "openssh_line"]
+__all__ = ["Address", "Card", "Invitation", "TransportKey", "line_of_pem", "openssh_line"]
 
 _PUBLIC: Final = 0o644
 
@@ -37,6 +38,15 @@ _PUBLIC: Final = 0o644
 def openssh_line(key: ec.EllipticCurvePublicKey) -> str:
     """The public key of a node as `flwr supernode register` takes it, without a comment."""
     return key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+
+
+def line_of_pem(pem: bytes) -> str | None:
+    """The same, from how Flower keeps a node's key; None for what is no such key."""
+    try:
+        key = load_pem_public_key(pem)
+    except (ValueError, UnsupportedAlgorithm):
+        return None
+    return openssh_line(key) if isinstance(key, ec.EllipticCurvePublicKey) else None
 
 
 def _transport_key(line: str) -> str:

@@ -16,11 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
-
-from common.enrolment.cards import openssh_line
+from common.enrolment.cards import line_of_pem
 from server.enroll.home import members
 from server.monitor.view import DoorView, MemberView
 
@@ -107,7 +103,7 @@ def _nodes(database: Path) -> dict[str, _Node] | None:
     try:
         with closing(sqlite3.connect(_location(database), uri=True, timeout=2)) as connection:
             rows = connection.execute(_NODES).fetchall()
-        return {line: _node(row) for row in rows if (line := _line(row[4])) is not None}
+        return {line: _node(row) for row in rows if (line := line_of_pem(row[4])) is not None}
     except (sqlite3.Error, TypeError, ValueError):
         return None
 
@@ -126,14 +122,6 @@ def _node(row: Sequence[Any]) -> _Node:
         is_online=status == "online" and end > time.time(),
         heard=max(0.0, min(end - _LEASES * float(interval or 0), time.time())),
     )
-
-
-def _line(pem: bytes) -> str | None:
-    try:
-        key = load_pem_public_key(pem)
-    except (ValueError, UnsupportedAlgorithm):
-        return None
-    return openssh_line(key) if isinstance(key, ec.EllipticCurvePublicKey) else None
 
 
 def _object(line: bytes) -> dict[str, Any] | None:

@@ -17,7 +17,7 @@ from common.errors import Code, ConfigError, RunError
 from common.files import write_atomic
 from common.job import Job
 from common.privacy.roster import Roster
-from server.enroll.home import CATALOGUE, members
+from server.enroll.home import CATALOGUE, INVITATION, members
 from server.job_files import JOB_FILE, ROSTER_FILE, read_job, read_roster
 from server.keys import home_key, key_of
 from server.quorum import QuorumError
@@ -96,7 +96,7 @@ class Conductor:
                 where=str(self.folder / ROSTER_FILE),
                 remedy="Copy roster.toml of the server's home here.",
             )
-        attendance = self._attendance(expected, roster)
+        attendance = self._attendance(roster)
         attendance.wait(max(1, len(expected)), self.request.wait_seconds)
         attendance.gather(max(_HELLO_SECONDS, self.request.wait_seconds))
         job = self._job(attendance, expected, roster)
@@ -113,12 +113,18 @@ class Conductor:
             roster=roster,
             record_sums=self.record_sums,
             attendance=attendance,
+            resumed=Training(self.folder).resumed,
         ).run()
 
-    def _attendance(self, expected: Collection[str], roster: Roster | None) -> Attendance:
+    def _attendance(self, roster: Roster | None) -> Attendance:
         known = (self.folder / JOB_FILE).exists()
         version = read_job(self.folder).catalogue_version if known else self._catalogue().version
-        return Attendance(self.grid, version, roster, expected)
+        enrolled = (self.home / INVITATION).exists()
+        return Attendance(self.grid, version, roster, self._cards if enrolled else None)
+
+    def _cards(self) -> dict[str, str]:
+        """Members' node keys, by name."""
+        return {name: card.transport_key for name, card in members(self.home).items()}
 
     def _catalogue(self) -> Catalogue:
         path = self.home / CATALOGUE
@@ -155,6 +161,14 @@ class Conductor:
         """No job is made of too few: it would count on fewer users than there are."""
         terms = terms_of(self.request, clients)
         needed = self.request.quorum if terms is None else terms.threshold
+        if attendance.expected and needed > len(attendance.expected):
+            raise ConfigError(
+                Code.CONFIG_INVALID,
+                f"{needed} clients are needed in each round, and there are "
+                f"{len(attendance.expected)} members.",
+                where="quorum",
+                remedy="Train with a quorum that the members can make.",
+            )
         present = len(attendance.present)
         if present >= needed:
             return

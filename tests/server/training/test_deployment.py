@@ -11,6 +11,7 @@ import pytest
 
 from server.models import Models
 from server.registry import Registry
+from tests.client.enroll.shops import said
 from tests.client.launcher.deployment import BIN
 from tests.server.training.federation import NAMES, Federation
 
@@ -39,6 +40,7 @@ def test_a_deployment_trains(federation: Federation, subtests: pytest.Subtests) 
         a_training_survives_its_server_app,
         a_server_app_outlives_a_server_that_is_killed,
         what_is_promoted_can_be_delivered_again,
+        who_is_revoked_takes_part_no_more,
     ]
     for check in checks:
         with subtests.test(check.__name__):
@@ -100,3 +102,14 @@ def what_is_promoted_can_be_delivered_again(here: Federation) -> None:
     assert here.ended("deliver") == 0, here.logs()
     said = here.log_of("deliver").splitlines()[-1]
     assert json.loads(said) == {"delivered": dict.fromkeys(NAMES, "ok")}
+
+
+def who_is_revoked_takes_part_no_more(here: Federation) -> None:
+    """Its node is still registered and connected."""
+    said("enroll", "revoke", here.home, "shop-2")
+    here.start_training("without", "--name", "third", "--no-promote", *ASKED)
+    assert here.ended("without") == 0, here.logs()
+    for record in Registry(here.run_folder("third") / "server").rounds():
+        assert record.answered == ("shop-1",)
+        assert list(record.refused.values()) == ["enroll-card"]
+    assert here.charged() == {"shop-1": (3, 6), "shop-2": (2, 4)}
