@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import grpc
 import pytest
@@ -17,16 +18,19 @@ from tests.client.service.shop import Caller, deliver, free_port, make_shop, ser
 SHOPPER = "Ada-Lovelace-1815"
 
 
+COMMAND = (str(Path(sys.executable).with_name("hushrec")), "client", "serve")
 MODULE = (sys.executable, "-I", "-m", "client.service")
 
 
 @contextmanager
-def process(folder, place, log):
+def process(folder, place, log, program=MODULE, **more):
     """A service that is ready; ended by its process id."""
-    words = (*MODULE, str(folder), "--listen", place)
+    words = (*program, str(folder), "--listen", place)
     environment = {**os.environ, "HUSHREC_LOG": "json"}
     with log.open("ab") as stderr:
-        running = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=stderr, env=environment)
+        running = subprocess.Popen(
+            words, stdout=subprocess.PIPE, stderr=stderr, env=environment, **more
+        )
     try:
         assert running.stdout is not None
         assert running.stdout.readline().startswith(b"answers at")
@@ -63,6 +67,24 @@ def test_what_was_acknowledged_outlives_a_kill_and_no_log_names_anybody(folder, 
     lines = log.read_text().splitlines()
     assert any(json.loads(line).get("state") == "ready" for line in lines)
     assert SHOPPER not in log.read_text()
+
+
+def test_the_command_serves_and_takes_nothing_from_the_current_folder(folder, tmp_path):
+    for name in ("client.py", "grpc.py", "numpy.py"):
+        (tmp_path / name).write_text("raise SystemExit(99)")
+    place, log = f"127.0.0.1:{free_port()}", tmp_path / "log"
+    words = (*COMMAND, "--workers", "2", "--concurrent", "3")
+    with process(folder, place, log, words, cwd=tmp_path) as running:
+        caller = Caller(folder, place)
+        with caller.channel:
+            assert caller.recommend("u1").items
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(60) == 0
+    done = subprocess.run(
+        (*COMMAND, folder, "--listen", "0.0.0.0:50051"), capture_output=True, check=False, text=True
+    )
+    assert done.returncode == 2
+    assert "config-invalid" in done.stderr
 
 
 def test_what_cannot_be_served_is_said_with_a_code(folder):
