@@ -99,11 +99,10 @@ class Models:
                 where=str(artifact_folder),
             )
         with self._alone():
-            known = self.versions()
-            for version in known:
-                if version.manifest.job_id == manifest.job_id:
-                    return _same(version, manifest, artifact_folder)
-            number = 1 + max((version.number for version in known), default=0)
+            registered = self.of_job(manifest.job_id)
+            if registered is not None:
+                return _same(registered, manifest, artifact_folder)
+            number = 1 + max((version.number for version in self.versions()), default=0)
             about = _About(version=f"{number:04d}-{manifest.job_id[:8]}", run=run_name, at=_now())
             place = self._models / about.version
             part = self._models / f".{about.version}{_PART}"
@@ -125,6 +124,15 @@ class Models:
         """
         found = [_read(path.parent) for path in self._models.glob(f"[0-9]*/{_ABOUT}")]
         return sorted(found, key=lambda version: version.number)
+
+    def of_job(self, job_id: str) -> Version | None:
+        """What a job came to; None as long as it is not registered.
+
+        Raises:
+            ArtifactError: `artifact-invalid`, as `versions`.
+        """
+        found = (one for one in self.versions() if one.manifest.job_id == job_id)
+        return next(found, None)
 
     def version(self, version_id: str) -> Version:
         """One version.

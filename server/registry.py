@@ -119,12 +119,33 @@ class Registry:
         checkpoint: Checkpoint,
         privacy: Mapping[str, Any],
     ) -> Manifest:
-        """Write the finished model."""
+        """Write the finished model; one that is whole and of this job stays as it is.
+
+        Computed again, on another machine, it might have other bits, and a job has one model.
+        """
+        known = self.published(job)
+        if known is not None:
+            return known
         manifest = _manifest("model", job, checkpoint, privacy)
         manifest = manifest.model_copy(
             update={"settings": model.settings.model_dump(mode="json")},
         )
         return save_artifact(self.folder / "model", model.arrays(), manifest)
+
+    def published(self, job: Job) -> Manifest | None:
+        """What stands beside the finished model of a job; None if there is none, or half of one.
+
+        Raises:
+            ArtifactError: which checkpoint is current cannot be read.
+        """
+        progress = self._progress()
+        if progress is not None and progress.fingerprint != job.fingerprint:
+            return None
+        try:
+            manifest = self.model(job.catalogue_version)[1]
+        except ArtifactError:
+            return None
+        return manifest if manifest.job_id == job.job_id else None
 
     def model(self, catalogue_version: str) -> tuple[MatrixFactorisation, Manifest]:
         """The finished model.

@@ -25,7 +25,7 @@ from server.record import Observer
 from server.registry import Registry
 from server.roster import Attendance
 from server.rounds import Rounds
-from server.training.finishing import finished
+from server.training.finishing import finished, is_made
 from server.training.folder import Outcome, Training
 from server.training.ordering import Parties, make_job, terms_of
 from server.training.request import Request
@@ -79,7 +79,8 @@ class Conductor:
     def _told(self, run_id: int) -> None:
         """Train, and write what came of it before anybody else may have the folder."""
         try:
-            self._train()
+            if not is_made(self.folder, self.home):
+                self._train()
             found = finished(self.grid, self.folder, self.home, self.request)
         except Exception as error:
             Outcome.of_error(run_id, error).save(self.folder)

@@ -8,16 +8,32 @@ from typing import Final
 from flwr.serverapp import Grid
 
 from server.delivery import deliver
+from server.job_files import JOB_FILE, read_job
 from server.models import Models
+from server.registry import Registry
 from server.training.folder import OK, Outcome
 from server.training.request import Request
 
-__all__ = ["DELIVERY", "deliver_promoted", "finished"]
+__all__ = ["DELIVERY", "deliver_promoted", "finished", "is_made"]
 
 DELIVERY: Final = "delivery"
 """Folder of the last delivery that was asked for by itself, in the server's home."""
 _DELIVERY_SECONDS: Final = 120.0
 """How long clients have to take a model."""
+
+
+def is_made(run: Path, home: Path) -> bool:
+    """Whether a run's model is there, registered or not yet: nobody need be asked for it.
+
+    Raises:
+        HushRecError: the job, or what is said of versions or checkpoints, cannot be read.
+    """
+    if not (run / JOB_FILE).exists():
+        return False
+    job = read_job(run)
+    if Models(home).of_job(job.job_id) is not None:
+        return True
+    return Registry(run / "server").published(job) is not None
 
 
 def finished(grid: Grid, run: Path, home: Path, request: Request) -> Outcome:
@@ -30,11 +46,12 @@ def finished(grid: Grid, run: Path, home: Path, request: Request) -> Outcome:
         DataError: the home cannot be written.
     """
     models = Models(home)
-    version = models.register(run.name, run / "server" / "model")
+    known = models.of_job(read_job(run).job_id)
+    version = known or models.register(run.name, run / "server" / "model")
     if not request.promote:
         return Outcome(run_id=0, code=OK, version=version.version)
-    known = [one for one in models.promotions if one.version == version.version]
-    promotion = known[-1] if known else models.promote(version.version)
+    earlier = [one for one in models.promotions if one.version == version.version]
+    promotion = earlier[-1] if earlier else models.promote(version.version)
     seconds = min(request.deadline_seconds, _DELIVERY_SECONDS)
     return Outcome(
         run_id=0,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import Any
 
 import pytest
 from flwr.app import Context, RecordDict
 
-from common.errors import ArtifactError, Code
+from common.errors import ArtifactError, Code, DataError
 from server.app import make_app
 from server.models import Models
 from server.training.finishing import DELIVERY
@@ -50,6 +51,51 @@ def test_finished_again_it_promotes_nothing_twice(private: Any) -> None:
     assert outcome(private.folder).promotion == 1
     assert len(Models(private.home).promotions) == 1
     assert len(Models(private.home).versions()) == 1
+
+
+def alone(trained: Any) -> None:
+    """All shops go away."""
+    trained.grid.get_node_ids = lambda: ()
+    trained.grid.get_nodes = lambda: ()
+
+
+def test_a_model_that_was_published_is_registered_without_any_client(private: Any) -> None:
+    """Nothing is computed again: another machine might come to other bits."""
+    private.ask(promote=True)
+    (private.home / "models").write_text("in the way")
+    with pytest.raises(DataError):
+        private.run(run_id=3)
+    arrays = private.folder / "server" / "model" / "arrays.safetensors"
+    before = (arrays.stat().st_ino, arrays.read_bytes())
+    (private.home / "models").unlink()
+    alone(private)
+    private.run(run_id=4)
+    assert (outcome(private.folder).promotion, outcome(private.folder).delivered) == (1, {})
+    assert (arrays.stat().st_ino, arrays.read_bytes()) == before
+
+
+def test_a_model_that_is_registered_needs_neither_clients_nor_the_folders_own(
+    private: Any,
+) -> None:
+    private.ask(promote=False)
+    private.run(run_id=3)
+    version = outcome(private.folder).version
+    shutil.rmtree(private.folder / "server" / "model")
+    alone(private)
+    private.ask(promote=True)
+    private.run(run_id=4)
+    assert (outcome(private.folder).version, outcome(private.folder).promotion) == (version, 1)
+
+
+def test_what_was_half_published_is_made_again(private: Any) -> None:
+    private.ask(promote=False)
+    (private.home / "models").write_text("in the way")
+    with pytest.raises(DataError):
+        private.run(run_id=3)
+    (private.folder / "server" / "model" / "manifest.json").unlink()
+    (private.home / "models").unlink()
+    private.run(run_id=4)
+    assert outcome(private.folder).code == OK
 
 
 def test_what_is_not_promoted_stays_and_what_is_promoted_can_be_delivered(private: Any) -> None:
