@@ -13,7 +13,6 @@ from flwr.proto.fleet_pb2 import ActivateNodeRequest, DeactivateNodeRequest
 from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
 from flwr.proto.node_pb2 import Node as NodeProto
 from flwr.proto.run_pb2 import GetRunRequest
-from flwr.supercore.run import RunNotRunningException
 from flwr.supernode.fleet_http_client import FleetHttpClient
 
 from client.launcher.endings import Expelled, not_registered, renumbered, still_counted
@@ -28,6 +27,8 @@ _LONGEST_LEASE_SECONDS: Final = 65.0
 """What a node of Flower's own interval may still be counted for, and some."""
 _DECLINED: Final = (400, 412)
 """What a SuperLink answers to a node that it does not let in."""
+_NO_RUN: Final = (403, 404)
+"""What it answers of a run that there is not."""
 
 
 @dataclass(frozen=True)
@@ -90,14 +91,11 @@ class Door:
         request = ActivateNodeRequest(
             public_key=self.public_key, heartbeat_interval=self.heartbeat_seconds
         )
+        call = self.client.ActivateNode
         try:
-            return int(self.link.ask(self.client.ActivateNode, request).node_id)
-        except Expelled:  # nothing but key and time is looked at here
+            return int(self.link.ask(call, request, patient=True, told=_DECLINED).node_id)
+        except (Expelled, httpx.HTTPStatusError):  # nothing but key and time is looked at here
             return None
-        except httpx.HTTPStatusError as error:
-            if error.response.status_code in _DECLINED:
-                return None
-            raise
 
     def _is_registered(self, node_id: int | None) -> bool:
         """Whether the server takes the key for this number's; of no number it cannot be asked."""
@@ -105,9 +103,9 @@ class Door:
             return False
         request = GetRunRequest(node=NodeProto(node_id=node_id), run_id=0)
         try:
-            self.link.ask(self.client.GetRun, request)
+            self.link.ask(self.client.GetRun, request, patient=True, told=_NO_RUN)
         except Expelled:
             return False
-        except RunNotRunningException:
+        except httpx.HTTPStatusError:
             pass  # there is no such run: the signature was taken
         return True

@@ -12,7 +12,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
@@ -33,7 +33,8 @@ _Q = TypeVar("_Q")
 _A = TypeVar("_A")
 _LONGEST_WAIT: Final = 10.0
 """Between two tries, seconds."""
-_GATEWAY: Final = frozenset({502, 503, 504})
+_BUSY: Final = frozenset({429, 502, 503, 504})
+"""Nobody's answer to the call: the server, or what stands before it, cannot just now."""
 _PEEK_SECONDS: Final = 5.0
 
 
@@ -53,25 +54,35 @@ class Link:
     _away_since: float | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def ask(self, call: Callable[[_Q], _A], request: _Q, *, patient: bool = False) -> _A:
+    def ask(
+        self,
+        call: Callable[[_Q], _A],
+        request: _Q,
+        *,
+        patient: bool = False,
+        told: Collection[int] = (),
+    ) -> _A:
         """The answer, however long it takes.
 
         Args:
             call: one of Flower's calls.
             request: what it takes.
-            patient: wait also where the server says that it cannot; else that is raised.
+            patient: the call is about no run: wait also where the server says that it cannot;
+                else that is raised.
+            told: statuses that a patient caller wants to know.
 
         Raises:
             ConfigError: `certificate-invalid` or `clock-skew`, and nothing was answered yet.
             Expelled: the server does not take the signature.
-            RunNotRunningException: the run is over, or is none of this node's.
+            RunNotRunningException: the run is over, or is none of this node's; never where the
+                call is about none.
             httpx.HTTPStatusError: the server refuses the request.
         """
         for tried, wait in enumerate(_waits()):
             try:
                 return self.once(call, request)
             except httpx.HTTPStatusError as error:
-                reason = self._refusal(error.response, patient=patient)
+                reason = self._refusal(error.response, patient=patient, told=told)
                 if reason is None:
                     raise
             except (httpx.TransportError, ValueError) as error:
@@ -92,7 +103,9 @@ class Link:
         self._is_back()
         return answer
 
-    def _refusal(self, response: httpx.Response, *, patient: bool) -> HushRecError | None:
+    def _refusal(
+        self, response: httpx.Response, *, patient: bool, told: Collection[int]
+    ) -> HushRecError | None:
         """Why to try again; None if the caller shall know."""
         status = response.status_code
         if status == httpx.codes.UNAUTHORIZED:
@@ -100,9 +113,11 @@ class Link:
             if not skew:
                 raise Expelled
             return self._mended(clock_skew(self.address, skew))
-        if status == httpx.codes.FORBIDDEN:
+        if patient and status in told:
+            return None
+        if not patient and status == httpx.codes.FORBIDDEN:
             raise RunNotRunningException
-        if not patient and status not in _GATEWAY:
+        if not patient and status not in _BUSY:
             return None
         return unreachable(self.address, f"the answer is HTTP status {status}")
 

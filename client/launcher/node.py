@@ -71,7 +71,7 @@ class Node:
 
     def answer_next(self) -> bool:
         """Answer one message; False if there was none."""
-        received = self.fleet.receive()
+        received = self._received()
         if received is None:
             return False
         message, tree = received
@@ -89,6 +89,16 @@ class Node:
                 extra=_kind(error),
             )
         return True
+
+    def _received(self) -> tuple[Message, ObjectTree] | None:
+        """The next message; None if there is none, or none that can be read."""
+        try:
+            return self.fleet.receive()
+        except Expelled:
+            raise
+        except (Exception, RunNotRunningException) as error:  # noqa: BLE001  as below
+            _LOG.warning("what came is left: %s", _line(error), extra=_kind(error))
+            return None
 
     def _answer(self, message: Message, tree: ObjectTree) -> Packed:
         """What the installed app answers; a code where there is nothing else."""
@@ -150,9 +160,9 @@ class Node:
             self.fleet.push_object(message.metadata.run_id, session, name, content)
 
 
-def _kind(error: Exception) -> dict[str, Any]:
+def _kind(error: BaseException) -> dict[str, Any]:
     return fields(error=Public(type(error).__name__))
 
 
-def _line(error: Exception) -> str:
+def _line(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())

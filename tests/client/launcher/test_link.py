@@ -53,7 +53,9 @@ def test_one_try_that_fails_is_no_server_that_is_away(caplog: pytest.LogCaptureF
     assert not caplog.records
 
 
-@pytest.mark.parametrize("failure", [GONE, status(502), status(503), ValueError("no protobuf")])
+@pytest.mark.parametrize(
+    "failure", [GONE, status(429), status(502), status(503), ValueError("no protobuf")]
+)
 def test_a_server_that_is_away_is_one_line_and_its_return_another(
     caplog: pytest.LogCaptureFixture, failure: Exception
 ) -> None:
@@ -71,9 +73,23 @@ def test_a_refusal_is_the_callers_unless_it_waits(code: int) -> None:
     assert Link(ADDRESS).ask(answering(status(code), status(code), 5), "", patient=True) == 5
 
 
-def test_a_run_that_is_over_is_said_so() -> None:
+def test_a_run_that_is_over_is_said_so_where_the_call_is_about_one() -> None:
     with pytest.raises(RunNotRunningException):
-        Link(ADDRESS).ask(answering(status(403)), "", patient=True)
+        Link(ADDRESS).ask(answering(status(403)), "")
+
+
+@pytest.mark.parametrize("code", [400, 403, 404, 412, 429, 500, 501])
+def test_a_call_about_no_run_waits_for_another_answer(
+    caplog: pytest.LogCaptureFixture, code: int
+) -> None:
+    with caplog.at_level(logging.INFO):
+        assert Link(ADDRESS).ask(answering(*[status(code)] * 3, 5), "", patient=True) == 5
+    assert f"HTTP status {code}" in caplog.records[0].getMessage()
+
+
+def test_what_means_something_to_a_patient_caller_is_its_own() -> None:
+    with pytest.raises(httpx.HTTPStatusError):
+        Link(ADDRESS).ask(answering(status(403)), "", patient=True, told=(403, 404))
 
 
 @pytest.mark.parametrize("date", ["", "rubbish"])

@@ -13,6 +13,7 @@ from flwr.proto.message_pb2 import ObjectTree
 from flwr.supercore.fab import Fab
 from flwr.supercore.run import Run, RunNotRunningException
 
+from client.launcher.endings import Expelled
 from client.launcher.fleet import Fleet
 from client.launcher.node import Node
 from client.launcher.parcel import Packed
@@ -33,6 +34,7 @@ class Server:
     kind: str = "flwr-serverapp"
     over: bool = False
     breaks: str = ""
+    unreadable: list[BaseException] = field(default_factory=list)
     waiting: list[tuple[Message, Packed]] = field(default_factory=list)
     fetched: list[str] = field(default_factory=list)
     answers: list[Packed] = field(default_factory=list)
@@ -61,6 +63,8 @@ class Server:
         return answer
 
     def _receive(self) -> tuple[Message, ObjectTree] | None:
+        if self.unreadable:
+            raise self.unreadable.pop()
         if not self.waiting:
             return None
         message, self._asked = self.waiting.pop(0)
@@ -163,6 +167,24 @@ def test_the_answer_to_a_run_that_is_over_is_dropped(client: Shop) -> None:
     server = Server(over=True)
     asked(server, client)
     assert server.answers == []
+
+
+def test_what_cannot_be_read_as_a_message_is_left_and_the_node_goes_on(
+    client: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = Server(unreadable=[ValueError("a shopper's name"), RunNotRunningException()])
+    node = Node(server.fleet(), client.folder, work=perform)
+    assert [node.answer_next(), node.answer_next()] == [False, False]
+    assert len(caplog.records) == 2
+    server.ask()
+    assert node.answer_next()
+    assert server.codes == [OK]
+
+
+def test_a_node_that_is_not_known_any_more_ends(client: Shop) -> None:
+    node = Node(Server(unreadable=[Expelled()]).fleet(), client.folder, work=perform)
+    with pytest.raises(Expelled):
+        node.answer_next()
 
 
 def test_a_policy_that_is_changed_holds_at_once(client: Shop) -> None:
