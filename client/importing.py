@@ -32,7 +32,7 @@ from client.owner import Owner
 from client.recorded_log import RECORDED, RecordedEvent, forget_taken, recorded_events
 from client.store import data_files
 from common.catalogue import Catalogue
-from common.errors import Code, DataError
+from common.errors import Code, DataError, HushRecError
 from common.interactions.readers import EventFile, read_events
 from common.interactions.table import event_table
 
@@ -87,7 +87,8 @@ def import_events(
             refuses. Then the log is as it was.
         ConfigError: `config-invalid`, the log has events without times, which the owner's
             `retention_days` would delete; it is as it was, too.
-        HushRecError: the folder cannot be used.
+        HushRecError: the folder cannot be used; then the log is as it was, unless the message
+            says that the import is done.
     """
     owner = Owner.of(folder)
     check_own(folder)
@@ -106,7 +107,7 @@ def import_events(
             replace_events(owner, files, merged.events, now)
         if taken:
             forget_taken(folder, taken[-1].seq)
-    prune(folder, now)
+    _pruned(folder, now)
     return Imported(
         added=merged.added,
         repeated=len(new) - merged.added - merged.too_old,
@@ -116,6 +117,15 @@ def import_events(
         recorded=len(taken),
         events=len(merged.events),
     )
+
+
+def _pruned(folder: Path, now: datetime) -> None:
+    """Delete what is too old; who reads what that fails with knows that the log is the new one."""
+    try:
+        prune(folder, now)
+    except HushRecError as error:
+        error.message = f"the import is done, but what is too old was not deleted: {error.message}"
+        raise
 
 
 class _Merged(NamedTuple):

@@ -164,6 +164,15 @@ def test_what_the_service_recorded_is_taken_and_deleted_there(north: Path) -> No
     assert list(log(north)["user_id"][90:]) == ["r1", "u1"]
 
 
+def test_an_import_whose_pruning_fails_says_that_it_is_done(north: Path) -> None:
+    (north / REJECTED).unlink()
+    (north / REJECTED).mkdir()
+    with pytest.raises(DataError) as caught:
+        import_events(north, csv(north, "new,b,2026-02-01"), NOW)
+    assert "the import is done" in caught.value.message
+    assert len(log(north)) == 91
+
+
 def test_a_client_without_a_service_has_nothing_recorded(north: Path) -> None:
     assert import_events(north, None, NOW, recorded=True).recorded == 0
     assert not (north / RECORDED).exists()
