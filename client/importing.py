@@ -1,7 +1,7 @@
 """New events into a client's log: what is there already is dropped, what cannot be used is named.
 
-The order is: rows set aside, then the log, then what the service had recorded is deleted. An
-import that was interrupted is done again, and nothing counts twice.
+The order is: rows set aside, then the log, then what the service had recorded is marked as taken;
+a later import deletes it. An import that was interrupted is done again, and nothing counts twice.
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ def import_events(
         folder: the client's.
         file: of events, in any format that is read; None for none.
         now: with a zone: later events are set aside.
-        recorded: take what the service recorded as well, and delete it there.
+        recorded: take what the service recorded as well, and delete there what earlier imports
+            have taken.
 
     Raises:
         DataError: the file cannot be read, has no usable row, or no times; or the disk
@@ -105,8 +106,8 @@ def import_events(
         _set_aside(files, aside, now)
         if merged.changed:
             replace_events(owner, files, merged.events, now)
-        if taken:
-            forget_taken(folder, taken[-1].seq)
+        if recorded:
+            forget_taken(folder, taken[-1].seq if taken else 0, now)
     _pruned(folder, now)
     return Imported(
         added=merged.added,

@@ -42,9 +42,15 @@ CREATE TABLE IF NOT EXISTS state (
     generation INTEGER NOT NULL,
     seal BLOB
 ) STRICT;
+CREATE TABLE IF NOT EXISTS taken (
+    id INTEGER PRIMARY KEY CHECK (id = 0),
+    seq INTEGER NOT NULL,
+    microseconds INTEGER NOT NULL
+) STRICT;
 """
 """Rows are in `event`, or all of them in `sealed` once `state.seal` is there: what only their
-key opens. `generation` grows whenever rows are deleted."""
+key opens. `generation` grows whenever rows are deleted. Rows up to `taken.seq` are in the log
+since then, and wait to be deleted."""
 
 
 def begin_file(folder: Path) -> None:

@@ -1,5 +1,8 @@
 """What the service recorded, as far as it goes into the log; its deletion, and its sealing.
 
+What an import has taken stays for a while: the service answers with it until it has read the
+new log, and knows its ids. A later import deletes it.
+
 Guarantee:
     What was deleted or sealed is overwritten in the file and in its journal, unless somebody
     is reading it just then: then the journal goes with the next deletion, or when the service
@@ -11,13 +14,15 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Final
 
 from client.recorded_file import RECORDED, connect, emptied_journal, guarded, transaction
 from client.recorded_rows import (
     PlainRows,
     RecordedEvent,
+    Rows,
     SealedRows,
     form_of,
     mark_deletion,
@@ -30,6 +35,7 @@ from common.errors import Code, DataError
 
 __all__ = [
     "RECORDED",
+    "STAYS",
     "RecordedEvent",
     "convert_recorded",
     "forget_older",
@@ -39,9 +45,12 @@ __all__ = [
     "seal_if_wanted",
 ]
 
+STAYS: Final = timedelta(hours=1)
+"""So long at least a service may take to read a new log."""
+
 
 def recorded_events(folder: Path) -> list[RecordedEvent]:
-    """All events that the service has recorded, in the order in which they came.
+    """Events that the service has recorded and no import has taken, in the order of coming.
 
     Raises:
         DataError: they cannot be read; `store-sealed`, without their key.
@@ -50,16 +59,36 @@ def recorded_events(folder: Path) -> list[RecordedEvent]:
         if connection is None:
             return []
         with transaction(connection, "DEFERRED"):
-            return list(rows_in(connection, folder).after(0))
+            return list(rows_in(connection, folder).after(_taken(connection)[0]))
 
 
-def forget_taken(folder: Path, last_seq: int) -> int:
-    """Delete events up to this one, which are in the log now; how many.
+def forget_taken(folder: Path, last_seq: int, now: datetime) -> int:
+    """Say that events up to this one are in the log; delete those of imports before.
+
+    Args:
+        folder: the client's.
+        last_seq: number of the last one; what was said once holds.
+        now: with a zone. Nothing is deleted that was said less than `STAYS` ago.
+
+    Returns:
+        How many were deleted.
 
     Raises:
-        DataError: they cannot be deleted; then all are still there.
+        DataError: the file cannot be written; then nothing has changed.
     """
-    return _forget(folder, lambda event: event.seq <= last_seq)
+    at = _microseconds(now)
+    with _file(folder) as connection:
+        if connection is None:
+            return 0
+        with transaction(connection):
+            rows, (last, since) = rows_in(connection, folder), _taken(connection)
+            gone = 0
+            if abs(at - since) >= STAYS // timedelta(microseconds=1):
+                gone = _deleted(connection, rows, lambda event: event.seq <= last)
+            if last_seq > last:
+                connection.execute("REPLACE INTO taken VALUES (0, ?, ?)", (last_seq, at))
+        emptied_journal(connection)
+        return gone
 
 
 def forget_older(folder: Path, before: datetime) -> int:
@@ -68,8 +97,15 @@ def forget_older(folder: Path, before: datetime) -> int:
     Raises:
         DataError: they cannot be deleted; then all are still there.
     """
-    microseconds = int(before.timestamp()) * 1_000_000
-    return _forget(folder, lambda event: event.microseconds < microseconds)
+    microseconds = _microseconds(before)
+    with _file(folder) as connection:
+        if connection is None:
+            return 0
+        with transaction(connection):
+            rows = rows_in(connection, folder)
+            gone = _deleted(connection, rows, lambda event: event.microseconds < microseconds)
+        emptied_journal(connection)
+        return gone
 
 
 def convert_recorded(folder: Path, *, to_plain: bool = False) -> bool:
@@ -145,18 +181,24 @@ def _converted(connection: sqlite3.Connection, folder: Path, sealer: Sealer | No
     return True
 
 
-def _forget(folder: Path, is_to_go: Callable[[RecordedEvent], bool]) -> int:
-    with _file(folder) as connection:
-        if connection is None:
-            return 0
-        with transaction(connection):
-            rows = rows_in(connection, folder)
-            gone = [event.seq for event in rows.after(0) if is_to_go(event)]
-            rows.delete(gone)
-            if gone:
-                mark_deletion(connection)
-        emptied_journal(connection)
-        return len(gone)
+def _deleted(
+    connection: sqlite3.Connection, rows: Rows, is_to_go: Callable[[RecordedEvent], bool]
+) -> int:
+    gone = [event.seq for event in rows.after(0) if is_to_go(event)]
+    rows.delete(gone)
+    if gone:
+        mark_deletion(connection)
+    return len(gone)
+
+
+def _taken(connection: sqlite3.Connection) -> tuple[int, int]:
+    """Number of the last row that is in the log, and since when."""
+    row = connection.execute("SELECT seq, microseconds FROM taken").fetchone()
+    return (0, 0) if row is None else (int(row[0]), int(row[1]))
+
+
+def _microseconds(moment: datetime) -> int:
+    return int(moment.timestamp()) * 1_000_000
 
 
 @contextmanager

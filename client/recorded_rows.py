@@ -109,7 +109,7 @@ class PlainRows(Rows):
 
     def next_seq(self) -> int:
         """The number of the next row."""
-        return _next(self._connection, "SELECT max(seq) FROM event")
+        return _next(self._connection, "event")
 
     def delete(self, seqs: list[int]) -> None:
         """Delete rows."""
@@ -164,7 +164,7 @@ class SealedRows(Rows):
 
     def next_seq(self) -> int:
         """The number of the next row."""
-        return _next(self._connection, "SELECT max(seq) FROM sealed")
+        return _next(self._connection, "sealed")
 
     def delete(self, seqs: list[int]) -> None:
         """Delete rows."""
@@ -230,7 +230,9 @@ def _next_generation(connection: sqlite3.Connection, seal: bytes | None) -> None
     )
 
 
-def _next(connection: sqlite3.Connection, query: str) -> int:
+def _next(connection: sqlite3.Connection, table: str) -> int:
+    """Never again the number of a row that is in the log."""
+    query = f"SELECT max(seq) FROM (SELECT seq FROM {table} UNION ALL SELECT seq FROM taken)"  # noqa: S608
     (last,) = connection.execute(query).fetchone()
     return 1 if last is None else int(last) + 1
 

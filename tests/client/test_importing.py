@@ -15,7 +15,7 @@ import pytest
 from client.data_files import EVENTS, REJECTED
 from client.importing import import_events
 from client.keeping import prune
-from client.recorded_log import RECORDED, recorded_events
+from client.recorded_log import RECORDED, STAYS, recorded_events
 from client.service.recorded import Event, Recorded
 from client.store import CLIENT_TOML, ClientStore, data_files
 from common.errors import Code, ConfigError, DataError
@@ -157,11 +157,45 @@ def test_what_the_service_recorded_is_taken_and_deleted_there(north: Path) -> No
         done = import_events(north, None, NOW, recorded=True)
         assert (done.recorded, done.added, done.repeated, done.set_aside) == (4, 2, 1, 1)
         assert recorded_events(north) == []
-        assert service.items_of("r1") == []
         service.write([Event("later", "r1", "b", 1)], 0)
         assert [one.item_id for one in recorded_events(north)] == ["b"]
     assert rejected(north)["file"].to_list()[-1] == RECORDED
     assert list(log(north)["user_id"][90:]) == ["r1", "u1"]
+
+
+def test_what_was_taken_stays_until_an_import_an_hour_later(north: Path) -> None:
+    """A service that reads the new log meanwhile answers with it, and knows who sends it again."""
+    day, almost = datetime(2026, 3, 1, tzinfo=UTC), STAYS - timedelta(minutes=1)
+    with record(north, ("r1", "a", day), ("r1", "b", day)) as service:
+        import_events(north, None, NOW, recorded=True)
+        assert service.items_of("r1") == ["a", "b"]
+        assert service.write([Event("e0", "r1", "a", None)], 9).repeated == 1
+        assert import_events(north, None, NOW + almost, recorded=True).recorded == 0
+        assert import_events(north, csv(north, "x,a,2026-05-30"), NOW + STAYS).added == 1
+        assert service.items_of("r1") == ["a", "b"]
+        service.write([Event("e2", "r1", "c", 1)], 0)
+        assert import_events(north, None, NOW + STAYS, recorded=True).recorded == 1
+        assert service.items_of("r1") == ["c"]
+        service.write([Event("e3", "r2", "a", 1), Event("e1", "r1", "b", 9)], 0)
+        assert [one.event_id for one in recorded_events(north)] == ["e3", "e1"]
+        assert import_events(north, None, NOW + 2 * STAYS, recorded=True).recorded == 2
+
+
+def test_an_event_with_its_time_is_one_event_however_late_it_is_sent_again(north: Path) -> None:
+    day = datetime(2026, 3, 1, tzinfo=UTC)
+    for number in range(4):
+        with record(north, ("r1", "a", day)):
+            done = import_events(north, None, NOW + number * STAYS, recorded=True)
+        assert done.added == (number == 0)
+    assert (log(north)["user_id"] == "r1").sum() == 1
+
+
+def test_what_was_taken_goes_when_it_is_too_old(north: Path) -> None:
+    with record(north, ("r1", "a", NOW)) as service:
+        import_events(north, None, NOW, recorded=True)
+        keep(north, 10)
+        assert prune(north, NOW + timedelta(days=12)).recorded == 1
+        assert service.items_of("r1") == []
 
 
 def test_an_import_whose_pruning_fails_says_that_it_is_done(north: Path) -> None:

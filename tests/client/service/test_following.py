@@ -6,8 +6,10 @@ import grpc
 import numpy as np
 import pytest
 
+from client.importing import import_events
 from client.models import ModelStore
-from client.service import tuning
+from client.service import stock, tuning
+from client.service.desk import now
 from client.service.served import Served
 from client.service.v1 import recommender_pb2 as pb
 from client.store import ClientStore
@@ -48,6 +50,38 @@ def own_best(folder, user_id):
     scores = model.scores(model.fold_in(history))[0]
     order = np.argsort(-scores, kind="stable")[:10]
     return [(f"i{item}", pytest.approx(scores[item])) for item in order]
+
+
+def test_what_was_recorded_stays_in_answers_while_the_new_log_is_read(tmp_path, monkeypatch):
+    """A nightly import: one call reads the new log, the others go on with the old one."""
+    folder = make_shop(tmp_path / "north")
+    reading, go_on = threading.Event(), threading.Event()
+
+    class Slow:
+        @staticmethod
+        def open(place):
+            reading.set()
+            assert go_on.wait(60)
+            return ClientStore.open(place)
+
+    with serving(folder) as (_, caller):
+
+        def known():
+            profile = caller.Profile(pb.ProfileRequest(user_id="newcomer"))
+            return [(item.item_id, item.in_log) for item in profile.items]
+
+        caller.record(("e1", "newcomer", "i7"))
+        assert known() == [("i7", False)]
+        monkeypatch.setattr(stock, "ClientStore", Slow)
+        assert import_events(folder, None, now(), recorded=True).added == 1
+        first = threading.Thread(target=known)
+        first.start()
+        assert reading.wait(60)
+        assert known() == [("i7", False)]
+        go_on.set()
+        first.join()
+        assert known() == [("i7", True)]
+        assert caller.record(("e1", "newcomer", "i7")).repeated == 1
 
 
 def test_before_the_first_model(tmp_path):

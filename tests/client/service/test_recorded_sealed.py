@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from client.data_files import DataFiles
 from client.importing import import_events
 from client.recorded_file import RECORDED
-from client.recorded_log import forget_taken, is_in_the_clear, recorded_events
+from client.recorded_log import STAYS, forget_taken, is_in_the_clear, recorded_events
 from client.sealed import make_key
 from client.sealing import seal_folder, unseal_folder
 from client.service.desk import now
@@ -69,7 +69,9 @@ def test_the_bytes_of_a_sealed_file_name_nobody(tmp_path_factory, batches, plain
             recorded.write(batch, 0)
         assert told(folder, events) == []
         assert set(ids(folder)) == {event.event_id for event in events}
-        forget_taken(folder, 3)
+        assert forget_taken(folder, 3, now()) == 0
+        taken = min(3, len({event.event_id for event in events}))
+        assert forget_taken(folder, 3, now() + STAYS) == taken
         assert told(folder, events) == []
     assert told(folder, events) == []
 
@@ -145,7 +147,7 @@ def test_another_key_and_none(tmp_path):
                     call()
                 assert caught.value.code is Code.STORE_SEALED
         with pytest.raises(DataError):
-            forget_taken(folder, 1)
+            forget_taken(folder, 1, now())
     (folder / CLIENT_TOML).write_text(toml)
     assert ids(folder) == ["e"]
 
@@ -211,8 +213,10 @@ def test_an_import_takes_sealed_events_and_the_service_forgets_them(tmp_path):
         assert recorded.items_of("new-one") == ["i1"]
         done = import_events(folder, None, now(), recorded=True)
         assert (done.recorded, done.added) == (2, 2)
-        assert recorded.items_of("new-one") == []
+        assert recorded_events(folder) == []
         recorded.write([Event("c", "new-one", "i3", 5)], 0)
+        assert recorded.items_of("new-one") == ["i1", "i3"]
+        import_events(folder, None, now() + STAYS, recorded=True)
         assert recorded.items_of("new-one") == ["i3"]
     files = DataFiles(folder, tmp_path / "key")
     assert b"new-one" in (files.read("events.parquet") or b"")
