@@ -7,7 +7,7 @@ earlier one, is a refusal with a code, and the others go on.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,6 +21,7 @@ from common.protocol import OK, RECEIPT, STEP, ReceiptMessage, Reply, Task
 from common.solvers.base import Step
 from server.combine import Combiner
 from server.quorum import FLOWER_ERROR, NO_ANSWER, error_of
+from server.repeats import Repeats
 from server.roster import Member
 from server.witness import Asked, Witness
 
@@ -38,11 +39,14 @@ class Asking:
         members: the clients that take part, in order of name.
         witness: signs tasks and countersigns heads; None for a job that names no server, whose
             tasks nobody signs and whose heads nobody checks.
+        repeats: how often each was asked for a release; None where a person starts every
+            process, so that nobody counts.
     """
 
     grid: Grid
     members: Sequence[Member]
     witness: Witness | None
+    repeats: Repeats | None = None
 
     def meet(self) -> None:
         """Leave out whoever comes with another ledger key than it had."""
@@ -56,25 +60,32 @@ class Asking:
         return tuple(member for member in self.members if member.name not in self.left_out)
 
     def ask(self, task: Task, combiner: Combiner, timeout_seconds: float) -> dict[str, str]:
-        """Send the task to everybody; releases go to `combiner`, reason codes are returned.
+        """Send the task to everybody but who is held; releases go to `combiner`.
+
+        Returns:
+            A reason code for each client that gave none; of who is held, its last one.
 
         Raises:
             ArtifactError: `artifact-invalid`, another run has spoilt what was witnessed.
-            DataError: a head that was seen cannot be written down.
+            DataError: a head that was seen, or who is asked, cannot be written down.
         """
         self.refresh()
-        asked = self.asked
-        refused = {**self.left_out, **{member.name: NO_ANSWER for member in asked}}
+        held = self.held(task.step)
+        asked = [member for member in self.asked if member.name not in held]
+        refused = {**held, **self.left_out, **{member.name: NO_ANSWER for member in asked}}
         signed = task if self.witness is None else task.signed(self.witness.key)
         copies = signed.copies(self.receipt(member) for member in asked)
         calls = zip(asked, copies, strict=True)
-        for member, message in self.answers(calls, STEP, str(task.step), timeout_seconds):
+        group, note = str(task.step), self._asking(task.step)
+        for member, message in self.answers(calls, STEP, group, timeout_seconds, sending=note):
             reply = self._judged(member, task, _read(message, combiner.step))
             if reply.code == OK:
                 combiner.offer(member, reply)
                 del refused[member.name]
             else:
                 refused[member.name] = reply.code
+            if self.repeats is not None:
+                self.repeats.answered(task.step, member.name, reply.code)
         self.sync()
         log_refused(refused, f"gives no release in step {task.step} ({combiner.release.step})")
         return refused
@@ -111,6 +122,12 @@ class Asking:
         """Why the releases of a client are not used any more, by client."""
         return {} if self.witness is None else {**self.witness.left_out}
 
+    def held(self, step: int) -> dict[str, str]:
+        """Members that no program asks for this step again, with the last code of each."""
+        known = {} if self.repeats is None else self.repeats.held(step)
+        names = {member.name for member in self.members}
+        return {name: code for name, code in known.items() if name in names}
+
     def receipt(self, member: Member) -> Receipt | None:
         """What goes to a client with the next message."""
         return None if self.witness is None else self.witness.receipt(member.name)
@@ -121,8 +138,12 @@ class Asking:
         message_type: str,
         group: str,
         timeout_seconds: float,
+        *,
+        sending: Callable[[Iterable[str]], None] | None = None,
     ) -> Iterator[tuple[Member, Message]]:
         """Send each client its records; the first answer of each, as they come.
+
+        `sending` is told the names of those who are connected, before anything leaves.
 
         A client whose node is not connected is not asked: Flower has no message for it.
         """
@@ -136,10 +157,16 @@ class Asking:
             messages.append(_to(member, records, message_type, group))
         if not messages:
             return
+        if sending is not None:
+            sending([member.name for member in waiting.values()])
         for message in self.grid.send_and_receive(messages, timeout=timeout_seconds):
             sender = waiting.pop(message.metadata.src_node_id, None)
             if sender is not None:
                 yield sender, message
+
+    def _asking(self, step: int) -> Callable[[Iterable[str]], None] | None:
+        repeats = self.repeats
+        return None if repeats is None else lambda names: repeats.asking(step, names)
 
     def judge(self, member: Member, asked: Asked, head: SignedHead | None) -> str:
         """`ok`, or the code for a head that contradicts what was seen; see `Witness.see`."""

@@ -107,7 +107,8 @@ def train(
             )
         trainer = _Trainer(home, _control(home, inside), _bundle(bundle), restarts, output)
         if every is None:
-            trainer.drive(_training(home, resume, name, request, options))
+            training = _training(home, resume, name, request, options)
+            trainer.drive(training, by_hand=resume is not None)
         else:
             _repeat(trainer, every, name or "every", _request(request, options))
 
@@ -201,20 +202,27 @@ class _Trainer:
         """A line of what happens; the object alone is for stdout where one is asked for."""
         typer.echo(line, err=self.output is Format.JSON)
 
-    def drive(self, training: Training) -> Outcome:
-        """Drive a training to its model."""
+    def drive(self, training: Training, *, by_hand: bool = False) -> Outcome:
+        """Drive a training to its model; `by_hand` where a person resumes it."""
         self.say(f"training  {training.name} in {training.path}")
-        found = self.driven(training)
+        found = self.driven(training, by_hand=by_hand)
         _tell(found, training, self.output)
         return found
 
-    def driven(self, training: Training, **settings: str) -> Outcome:
+    def driven(self, training: Training, *, by_hand: bool = False, **settings: str) -> Outcome:
         """The outcome of a training, or of what else the settings ask for."""
         from server.training.driver import Driver
 
         where, bundle = self.home.resolve(), self.bundle
         driver = Driver(
-            training, where, self.control, bundle, self.say, settings, restarts=self.restarts
+            training,
+            where,
+            self.control,
+            bundle,
+            self.say,
+            settings,
+            restarts=self.restarts,
+            by_hand=by_hand,
         )
         return driver.run()
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from flwr.app import Message
 
 from common.errors import Code, RunError
 
-__all__ = ["FLOWER_ERROR", "NO_ANSWER", "QuorumError", "error_of"]
+__all__ = ["FLOWER_ERROR", "NO_ANSWER", "TAKES_A_PERSON", "QuorumError", "error_of"]
 
 NO_ANSWER: Final = "no-answer"
 """In the place of a code, where nothing came in time."""
@@ -29,10 +29,13 @@ _PASSING: Final = frozenset(
     }
 )
 """What a client may get over without anybody's decision about what it allows."""
+TAKES_A_PERSON: Final = frozenset({Code.INTERNAL, Code.DISK_FULL, Code.LEDGER_WRITE})
+"""Where a client answers with one of these when a release is asked of it, it may have been
+charged, something is wrong with its machine, and asking again charges it again."""
 
 _NODE_UNAVAILABLE: Final = 5
 """Flower's code for a node that stopped being heard of: silence, like any other."""
-_FIELDS: Final = ("where", "remedy", "missing", "refused", "silent", "charged")
+_FIELDS: Final = ("where", "remedy", "missing", "refused", "silent", "charged", "held")
 
 
 class QuorumError(RunError):
@@ -46,6 +49,7 @@ class QuorumError(RunError):
         refused: code by client of those who did not take part.
         silent: how many more are known to be away, without a name.
         charged: clients were charged in vain, and another try charges them again.
+        held: of `refused`, those that no program asks again, since that may charge them.
     """
 
     def __init__(
@@ -58,18 +62,21 @@ class QuorumError(RunError):
         refused: Mapping[str, str] | None = None,
         silent: int = 0,
         charged: bool = False,
+        held: Collection[str] = (),
     ) -> None:
         super().__init__(Code.RUN_QUORUM, message, where=where, remedy=remedy)
         self.missing = missing
         self.refused = {} if refused is None else dict(refused)
         self.silent = silent
         self.charged = charged
+        self.held = frozenset(held)
 
     @property
     def passes(self) -> bool:
         """Whether another try may help and costs nobody anything; a refusal takes a person."""
-        hoped = self.silent + sum(code in _PASSING for code in self.refused.values())
-        return not self.charged and (not self.refused or hoped >= self.missing)
+        asked = {name: code for name, code in self.refused.items() if name not in self.held}
+        hoped = self.silent + sum(code in _PASSING for code in asked.values())
+        return not self.charged and hoped >= self.missing
 
     def __reduce__(self) -> tuple[Any, ...]:
         known = {name: getattr(self, name) for name in _FIELDS}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -27,9 +27,10 @@ from server.asking import Asking
 from server.combine import Combiner
 from server.keys import key_of
 from server.promise import privacy_of
-from server.quorum import QuorumError
+from server.quorum import TAKES_A_PERSON, QuorumError
 from server.record import Observer, RoundRecord, SilentObserver
 from server.registry import Checkpoint, Registry
+from server.repeats import Repeats
 from server.roster import Attendance, Member
 from server.seen import Recorder
 from server.sessions import SessionRecord, Sessions
@@ -79,6 +80,8 @@ class Rounds:
         roster: public roster keys of the job's clients; mode `distributed` needs them, so that
             who is not on it, or signs wrongly, is dropped and stops nobody else.
         record_sums: keep what the server receives in secure sums.
+        resumed: how often a person has resumed the training: what its programs may cost clients
+            by repeats begins anew each time; None where a person starts every process.
     """
 
     grid: Grid
@@ -93,6 +96,7 @@ class Rounds:
     roster: Roster | None = None
     record_sums: bool = False
     attendance: Attendance | None = None
+    resumed: int | None = None
 
     def run(self) -> Checkpoint:
         """All remaining steps, from the last checkpoint if there is one.
@@ -103,7 +107,7 @@ class Rounds:
                 folder holds another job.
         """
         roster = self._roster()
-        asking = Asking(self.grid, self._members(roster), self._witness())
+        asking = Asking(self.grid, self._members(roster), self._witness(), self._repeats())
         asking.meet()
         if self.job.terms is not None:
             self.job.terms.check()
@@ -167,6 +171,12 @@ class Rounds:
         """Why clients that are counted on are not asked, by name."""
         return {} if self.attendance is None else self.attendance.absent
 
+    def _repeats(self) -> Repeats | None:
+        """Of a job whose clients are asked for releases one by one."""
+        if self.resumed is None or self.job.terms is not None:
+            return None
+        return Repeats.open(self.registry.folder, self.resumed)
+
     def _witness(self) -> Witness | None:
         home = self.registry.folder if self.home is None else self.home
         key = key_of(self.job, home)
@@ -212,7 +222,7 @@ class Rounds:
         )
         task = Task(self.job, index, dict(inputs))
         refused = asking.ask(task, combiner, self.timeout_seconds)
-        self._check_quorum(combiner, asking, refused)
+        self._check_quorum(index, combiner, asking, refused)
         total, arrays = combiner.total()
         return _Heard(
             total=total,
@@ -255,19 +265,25 @@ class Rounds:
             sessions=summed.sessions,
         )
 
-    def _check_quorum(self, combiner: Combiner, asking: Asking, refused: Mapping[str, str]) -> None:
+    def _check_quorum(
+        self, index: int, combiner: Combiner, asking: Asking, refused: Mapping[str, str]
+    ) -> None:
         answered = len(asking.members) - len(refused)
         if answered >= max(1, self.quorum):
             return
         everybody = {**self._absent, **refused}
         reasons = ", ".join(f"{name}: {code}" for name, code in sorted(everybody.items()))
+        held = set(asking.held(index))
+        costly = {name for name, code in refused.items() if code in TAKES_A_PERSON}
         raise QuorumError(
             f"{answered} of {answered + len(everybody)} clients answered, "
             f"{max(1, self.quorum)} are needed ({reasons}).",
             where=f"step {combiner.release.step}",
-            remedy="Look at those clients' own logs, then resume; nothing is spent twice.",
+            remedy=f"{_asked_enough(held)}Look at those clients' own logs, then resume. Who has "
+            "answered is not charged again; who failed within its release is.",
             missing=max(1, self.quorum) - answered,
             refused=everybody,
+            held=held | costly,
         )
 
     def _advance(self, schedule: Schedule, before: Checkpoint, heard: _Heard) -> Checkpoint:
@@ -285,6 +301,11 @@ class Rounds:
             private=private,
             charged=(*before.charged, charged) if heard.sessions else before.charged,
         )
+
+
+def _asked_enough(held: Collection[str]) -> str:
+    names = ", ".join(sorted(held))
+    return f"No program asks {names} again, since each ask may cost a release. " if held else ""
 
 
 def _privacy(schedule: Schedule, checkpoint: Checkpoint) -> dict[str, Any]:

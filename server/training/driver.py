@@ -17,7 +17,8 @@ from common.errors import Code, RunError
 from server.gateway.control import Control, RunState
 from server.record import RoundRecord
 from server.registry import Registry
-from server.training.folder import DRIVER_LOCK, OK, Outcome, Training, alone
+from server.training.folder import OK, Outcome, Training
+from server.training.locks import DRIVER_LOCK, alone
 
 __all__ = ["Driver", "Pace", "round_line"]
 
@@ -55,6 +56,8 @@ class Driver:
         say: is told in one line each what happens.
         settings: more of the run configuration.
         restarts: most runs after the first of this driver.
+        by_hand: a person goes on with a training that had ended with an error, and so allows
+            its programs as many repeats once more.
         pace: of the driver.
     """
 
@@ -66,6 +69,7 @@ class Driver:
     settings: Mapping[str, str] = field(default_factory=dict)
     restarts: int = 1000
     pace: Pace = field(default_factory=Pace)
+    by_hand: bool = False
     _told: int = field(default=0, init=False)
     _reachable: bool = field(default=True, init=False)
 
@@ -81,7 +85,12 @@ class Driver:
             in_vain = 0
             for begun in range(self.restarts + 1):
                 before = self._told
-                found = self._followed(self._attached() or self._started())
+                run_id = self._attached()
+                if run_id is None:
+                    if self.by_hand and begun == 0:
+                        self.training.resume()
+                    run_id = self._started()
+                found = self._followed(run_id)
                 if found.code == OK:
                     return found
                 in_vain = 0 if self._told > before else in_vain + 1
@@ -132,8 +141,7 @@ class Driver:
                 self._tell_rounds()
                 return self._unless_stopped(run_id, outcome)
             if self.training.is_dead(run_id) and self.training.outcome(run_id) is None:
-                self._asked(lambda: self.control.stop(run_id))
-                return _died(run_id, "its process ended without a word.")
+                return self._buried(run_id)
             if time.monotonic() - asked >= self.pace.ask_seconds:
                 state = self._asked(lambda: self.control.state(run_id))
                 asked = time.monotonic()
@@ -145,22 +153,36 @@ class Driver:
                     impatient = True
             time.sleep(self.pace.look_seconds)
 
+    def _buried(self, run_id: int) -> Outcome:
+        """A server app that let go of the folder without a word: it died, or was stopped.
+
+        Flower ends a server app whose run is stopped, and leaves it no time for a last word.
+        """
+        self._tell_rounds()
+        if self._was_stopped(run_id):
+            return _stopped(run_id)
+        self._asked(lambda: self.control.stop(run_id))
+        return _died(run_id, "its process ended without a word.")
+
     def _unless_stopped(self, run_id: int, outcome: Outcome) -> Outcome:
-        """A server app whose run is stopped under it ends with an error that nobody foresaw."""
-        if outcome.code != Code.INTERNAL:
-            return outcome
+        """A server app whose run is stopped under it may end with what else would pass."""
+        again = outcome.code != OK and outcome.passes
+        return _stopped(run_id) if again and self._was_stopped(run_id) else outcome
+
+    def _was_stopped(self, run_id: int) -> bool:
         state = self._asked(lambda: self.control.state(run_id))
-        return _stopped(run_id) if state is not None and state.was_stopped else outcome
+        return state is not None and state.was_stopped
 
     def _ended(self, run_id: int, state: RunState | None) -> Outcome | None:
         """What Flower says of a run that it counts as ended."""
         if state is not None and not state.is_finished:
             return None
         self._tell_rounds()
-        details = (
-            "the server does not know it." if state is None else f"Flower says {state.details}."
-        )
-        return self.training.outcome(run_id) or _died(run_id, details)
+        if (outcome := self.training.outcome(run_id)) is not None:
+            return self._unless_stopped(run_id, outcome)
+        if state is None:
+            return _died(run_id, "the server does not know it.")
+        return _stopped(run_id) if state.was_stopped else _died(run_id, _says(state))
 
     def _asked(self, call: Callable[[], _Answer]) -> _Answer:
         """What the server answers, however long it is away."""
@@ -202,6 +224,10 @@ def round_line(record: RoundRecord) -> str:
         f"{record.seconds:.1f} s",
     ]
     return f"round     {record.step + 1}/{record.of} {record.name}: {', '.join(parts)}"
+
+
+def _says(state: RunState) -> str:
+    return f"Flower says {state.details}."
 
 
 def _stopped(run_id: int) -> Outcome:

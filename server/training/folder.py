@@ -4,6 +4,7 @@ request.toml    what the operator asked for; with it, the folder counts as a tra
 roster.toml     of the secure sums, in mode `distributed`
 job.json        made of the request by the server app, once
 flower.json     Flower's ids of the runs that worked on it, the last one last
+resumed.json    how often a person resumed it after it had ended with an error
 working.json    Flower's id of the run whose server app holds the folder
 outcome.json    how the last server app ended that did not die
 server/         checkpoints, records of rounds, the model
@@ -11,10 +12,8 @@ server/         checkpoints, records of rounds, the model
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,17 +29,15 @@ from common.errors import Code, ConfigError, DataError, HushRecError, RunError
 from common.files import read_bytes, write_atomic
 from server.job_files import ROSTER_FILE
 from server.quorum import QuorumError
+from server.training.locks import APP_LOCK, alone
 from server.training.request import REQUEST_FILE, Request
 
 __all__ = [
-    "APP_LOCK",
-    "DRIVER_LOCK",
     "OK",
     "OUTCOME_FILE",
     "RUNS",
     "Outcome",
     "Training",
-    "alone",
     "checked_name",
     "new_name",
     "trainings",
@@ -49,15 +46,11 @@ __all__ = [
 RUNS: Final = "runs"
 """Folder of the trainings, in the server's home."""
 OUTCOME_FILE: Final = "outcome.json"
-APP_LOCK: Final = ".app.lock"
-"""Held by the server app that works in the folder."""
-DRIVER_LOCK: Final = ".driver.lock"
-"""Held by the operator's command that follows the training."""
 _FLOWER_FILE: Final = "flower.json"
 _WORKING_FILE: Final = "working.json"
+_RESUMED_FILE: Final = "resumed.json"
 OK: Final = "ok"
 """In the place of a code, where the training came to its model."""
-_LOOK_SECONDS: Final = 0.2
 
 
 class Outcome(Settings):
@@ -131,6 +124,12 @@ class _Ids(Settings):
     """`flower.json`."""
 
     run_ids: tuple[int, ...] = ()
+
+
+class _Resumed(Settings):
+    """`resumed.json`."""
+
+    times: int = Field(default=0, ge=0)
 
 
 class _Working(Settings):
@@ -230,6 +229,29 @@ class Training:
         ids = _Ids(run_ids=(*self.run_ids, run_id))
         write_atomic(self.path / _FLOWER_FILE, ids.model_dump_json().encode())
 
+    @property
+    def resumed(self) -> int:
+        """How often a person has let its programs charge clients for repeats anew.
+
+        Raises:
+            ConfigError: the file cannot be read.
+        """
+        path = self.path / _RESUMED_FILE
+        return _Resumed.load(read_json(path), where=str(path)).times if path.exists() else 0
+
+    def resume(self) -> None:
+        """A person goes on with it, where it had ended with what takes one; else nothing.
+
+        Raises:
+            ConfigError: a file of it cannot be read.
+            DataError: it cannot be written.
+        """
+        last = Outcome.of_run(self.path)
+        if last is None or last.code == OK or last.passes:
+            return
+        times = _Resumed(times=self.resumed + 1)
+        write_atomic(self.path / _RESUMED_FILE, times.model_dump_json().encode())
+
     def outcome(self, run_id: int) -> Outcome | None:
         """How the server app of a run ended; None as long as it goes on, or if it died."""
         found = Outcome.of_run(self.path)
@@ -292,40 +314,3 @@ def _passes(error: HushRecError) -> bool:
     if isinstance(error, QuorumError):
         return error.passes
     return error.code in {Code.RUN_QUORUM, Code.RUN_IN_USE}
-
-
-@contextmanager
-def alone(run: Path, lock: str, *, patience_seconds: float = 0.0) -> Iterator[None]:
-    """Be the one process of its kind in a run's folder; who dies lets go.
-
-    Args:
-        run: the folder.
-        lock: name of the file that stands for the kind.
-        patience_seconds: how long to wait for another one to end.
-
-    Raises:
-        RunError: `run-in-use`, there is another.
-    """
-    file = os.open(run / lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        deadline = time.monotonic() + patience_seconds
-        while not _taken(file):
-            if time.monotonic() >= deadline:
-                raise RunError(
-                    Code.RUN_IN_USE,
-                    "another process is working in this folder.",
-                    where=str(run),
-                    remedy="Wait until it ends.",
-                )
-            time.sleep(_LOOK_SECONDS)
-        yield
-    finally:
-        os.close(file)
-
-
-def _taken(file: int) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

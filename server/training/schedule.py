@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from common.errors import Code, ConfigError, HushRecError
-from server.training.folder import OK, Outcome, Training, alone, checked_name, trainings
+from server.training.folder import OK, Outcome, Training, checked_name, trainings
+from server.training.locks import alone
 from server.training.request import Request
 
 __all__ = ["Schedule", "read_interval"]

@@ -16,7 +16,8 @@ from server.app import read_job
 from server.keys import home_key
 from server.registry import Registry
 from server.roster import gather
-from server.training.folder import APP_LOCK, OK, Outcome, alone
+from server.training.folder import OK, Outcome
+from server.training.locks import APP_LOCK, alone
 from tests.conftest import RecordingGrid
 from tests.server.tampering import Seen, on_step, silence
 

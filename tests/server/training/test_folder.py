@@ -86,7 +86,7 @@ def test_an_outcome_is_that_of_one_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("missing", "refused", "passes"),
     [
-        (1, {}, True),
+        (1, {}, False),
         (1, {"a": NO_ANSWER, "b": "policy-bundle"}, True),
         (2, {"a": NO_ANSWER, "b": "policy-bundle"}, False),
         (1, {"b": "budget-lifetime"}, False),
@@ -108,3 +108,23 @@ def test_what_clients_were_charged_for_in_vain_is_not_tried_again_by_itself() ->
     assert not QuorumError("no total.", charged=True).passes
     assert not pickle.loads(pickle.dumps(QuorumError("no total.", charged=True))).passes
     assert QuorumError("no total.", missing=2, refused={"a": "policy-mode"}, silent=2).passes
+
+
+def test_who_was_asked_as_often_as_a_program_may_is_not_hoped_for() -> None:
+    refused = {"a": NO_ANSWER, "b": NO_ANSWER}
+    hoped = QuorumError("too few.", refused=refused, held=["a"])
+    in_vain = QuorumError("too few.", refused=refused, held=["a", "b"])
+    assert hoped.passes
+    assert not in_vain.passes
+    assert not pickle.loads(pickle.dumps(in_vain)).passes
+
+
+def test_a_person_resumes_what_ended_and_no_more(tmp_path: Path) -> None:
+    made = Training.create(tmp_path, Request(), "first")
+    made.resume()
+    Outcome(run_id=1, code=str(Code.RUN_QUORUM), passes=True).save(made.path)
+    made.resume()
+    assert made.resumed == 0
+    Outcome(run_id=2, code=str(Code.RUN_QUORUM)).save(made.path)
+    made.resume()
+    assert Training.existing(tmp_path, "first").resumed == 1

@@ -11,7 +11,8 @@ import pytest
 
 from common.errors import Code, ConfigError, RunError
 from server.app import read_job
-from server.training.folder import OK, Outcome, Training, alone, trainings
+from server.training.folder import OK, Outcome, Training, trainings
+from server.training.locks import alone
 from server.training.request import Request
 from server.training.schedule import Schedule, read_interval
 
