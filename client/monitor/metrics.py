@@ -87,9 +87,7 @@ def _folder(reading: Reading) -> Iterator[Metric]:
     yield _gauge(
         "hushrec_policy_readable", "The policy can be read and meant.", reading.policy is None
     )
-    yield _gauge(
-        "hushrec_ledger_readable", "The ledger can be read.", not (reading.policy or reading.ledger)
-    )
+    yield _gauge("hushrec_ledger_readable", "The ledger can be read.", reading.ledger is None)
     yield _gauge(
         "hushrec_ledger_halted", "The ledger is an old one; nothing leaves.", reading.is_halted
     )

@@ -53,6 +53,7 @@ class Reading:
         days_left: whole days until the authority's certificate ends, below 0 when it has ended.
         model: what was delivered, None for nothing.
         budget: None where policy or ledger cannot be read.
+        is_halted: the ledger was found to be an old one, so that nothing is released.
     """
 
     policy: str | None
@@ -61,6 +62,7 @@ class Reading:
     days_left: int | None
     model: Model | None
     budget: BudgetView | None
+    is_halted: bool
 
     @property
     def refusals(self) -> Mapping[str, int]:
@@ -69,11 +71,6 @@ class Reading:
         for code, count in ((self.budget and self.budget.refused) or {}).items():
             found[as_it_leaves(code) or str(Code.INTERNAL)] += count
         return dict(sorted(found.items()))
-
-    @property
-    def is_halted(self) -> bool:
-        """Whether the ledger was found to be an old one, so that nothing is released."""
-        return self.budget is not None and self.budget.halted is not None
 
 
 @dataclass
@@ -101,11 +98,13 @@ class Watched:
 
 
 def _read(owner: Owner, now: datetime) -> Reading:
-    policy = ledger = authority = None
+    policy = authority = None
     days, budget = None, None
+    ledger, is_halted = _ledger(owner)
     try:
         _ = owner.policy
-        ledger, budget = _budget(owner, now)
+        if ledger is None:
+            ledger, budget = _budget(owner, now)
     except HushRecError as error:
         policy = as_it_leaves(error.code)
     try:
@@ -113,7 +112,19 @@ def _read(owner: Owner, now: datetime) -> Reading:
         days = math.floor((end - now).total_seconds() / _DAY_SECONDS)
     except HushRecError as error:
         authority = as_it_leaves(error.code)
-    return Reading(policy, ledger, authority, days, _model(owner.folder), budget)
+    return Reading(policy, ledger, authority, days, _model(owner.folder), budget, is_halted)
+
+
+def _ledger(owner: Owner) -> tuple[str | None, bool]:
+    """What is wrong with the ledger, whatever the policy is; whether it is an old one."""
+    if not owner.has_ledger:
+        return None, False
+    try:
+        with owner.ledger(mends=False) as ledger:
+            ledger.signed_head()
+            return None, ledger.last("halt") is not None
+    except HushRecError as error:
+        return as_it_leaves(error.code), False
 
 
 def _budget(owner: Owner, now: datetime) -> tuple[str | None, BudgetView | None]:

@@ -10,7 +10,7 @@ import pytest
 from client.monitor.health import health, health_page
 from client.monitor.reading import Watched
 from client.running.state import ENDED, PartState
-from common.errors import Code
+from common.public_codes import OF_DATA
 from tests.client.monitor.watching import watched, write_authority
 from tests.conftest import Shop
 
@@ -77,6 +77,20 @@ def test_an_old_ledger_is_one(well: Watched, shop: Shop) -> None:
     assert health(well)["ledger"] == {"readable": False, "code": "ledger-rolled-back"}
 
 
+def test_a_ledger_is_looked_at_whatever_the_policy_is(well: Watched, shop: Shop) -> None:
+    (folder(well) / "policy.toml").rename(folder(well) / "away")
+    assert health(well)["ledger"] == {"readable": True, "code": None}
+    with shop.ledger() as ledger:
+        ledger.append("halt", {"seq": 1, "head": "0" * 64, "server": None})
+    assert health(well)["ledger"] == {"readable": False, "code": "ledger-rolled-back"}
+    (folder(well) / "ledger.sqlite").write_bytes(b"no ledger")
+    found = health(well)
+    assert found["policy"] == {"readable": False, "code": "policy-missing"}
+    assert found["ledger"] == {"readable": False, "code": "ledger-broken"}
+    (folder(well) / "ledger.sqlite").unlink()
+    assert health(well)["ledger"] == {"readable": False, "code": "ledger-missing"}
+
+
 def test_an_authority_that_is_over_is_one(well: Watched) -> None:
     write_authority(folder(well), days=1, age_days=1)
     found = health(well)
@@ -88,8 +102,9 @@ def test_an_authority_that_is_over_is_one(well: Watched) -> None:
 
 def test_codes_leave_as_they_leave_the_client() -> None:
     part = PartState()
-    part.heard({"event": ENDED, "code": str(Code.SNAPSHOT_CHANGED)})
-    assert part.code == "client-unready"
+    for code in OF_DATA:
+        part.heard({"event": ENDED, "code": str(code)})
+        assert part.code == "client-unready"
     part.heard({"event": ENDED, "code": "Ada Lovelace"})
     assert part.code is None
     part.heard({"event": "refused", "code": "policy-bundle"})

@@ -97,9 +97,16 @@ def test_what_cannot_be_read_is_zero_and_the_page_stays(shop: Shop) -> None:
     (shop.folder / "policy.toml").write_text("user = 'Ada'")
     page = metrics(watched(shop.folder))
     assert values(page)["hushrec_policy_readable"] == 0.0
-    assert values(page)["hushrec_ledger_readable"] == 0.0
+    assert values(page)["hushrec_ledger_readable"] == 1.0
     assert b"Ada" not in page
     assert b"epsilon" not in page
+
+
+def test_a_broken_ledger_is_not_readable_whatever_the_policy_is(shop: Shop) -> None:
+    ask_everything(shop)
+    (shop.folder / "policy.toml").unlink()
+    (shop.folder / "ledger.sqlite").write_bytes(b"no ledger")
+    assert values(metrics(watched(shop.folder)))["hushrec_ledger_readable"] == 0.0
 
 
 def test_a_client_that_was_never_asked_has_all_its_budget(run_folder: RunFolder) -> None:
