@@ -6,23 +6,25 @@ import ipaddress
 import json
 import logging
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
-from threading import BoundedSemaphore
+from threading import BoundedSemaphore, Timer
 from typing import Any, Final, TypeAlias, cast
 from urllib.parse import urlsplit
 
 from common.address import Address
 from common.errors import Code, ConfigError
+from common.logs import Public, fields
 
 __all__ = ["Answer", "Page", "PageServer"]
 
 _MOST_AT_ONCE: Final = 16
 _SECONDS: Final = 10.0
-"""How long a caller may take to say what it wants, or to take the answer."""
+"""How long a caller may take to say all that it wants, and again to take all of the answer."""
 _HEADERS: Final = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; "
@@ -68,13 +70,14 @@ class PageServer(ThreadingHTTPServer):
     """Serves pages once `serve_forever` is called; `shutdown` from another thread ends that.
 
     Every other path and every other method is 404 without a body. A page that fails is 500
-    without a body: what went wrong is for the log, and there only by its type. On a loopback
-    address a request must not name another host, so that no web page can read along by a name
-    of its own.
+    without a body: what went wrong is for the log, and there only by its type. A request names
+    an address, `localhost` or one of the names that were given, wherever it is listened on, so
+    that no web page can read along by a name of its own.
 
     Args:
         address: where to listen.
         pages: by path, such as `/health`.
+        seconds: how long a caller may take to send its request, and again to take the answer.
 
     Raises:
         ConfigError: `config-invalid`, nothing can listen there.
@@ -83,11 +86,18 @@ class PageServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 32
 
-    def __init__(self, address: Address, pages: Mapping[str, Page]) -> None:
+    def __init__(
+        self,
+        address: Address,
+        pages: Mapping[str, Page],
+        seconds: float = _SECONDS,
+        names: Collection[str] = (),
+    ) -> None:
         self.address_family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
         self.pages = dict(pages)
-        self.is_loopback = address.is_loopback
+        self.names = frozenset(name.lower() for name in ("localhost", *names))
         self._free = BoundedSemaphore(_MOST_AT_ONCE)
+        self.seconds = seconds
         try:
             super().__init__((address.host, address.port), _Handler)
         except OSError as error:
@@ -119,20 +129,35 @@ class PageServer(ThreadingHTTPServer):
     def answer(self, path: str, host: str | None) -> Answer:
         """What a request for `path` gets, if it names `host`."""
         page = self.pages.get(path)
-        if page is None or (self.is_loopback and not _is_local(host)):
+        if page is None or not _may_be_named(host, self.names):
             return Answer(status=HTTPStatus.NOT_FOUND)
         try:
             return page()
         except Exception as error:  # noqa: BLE001  whatever it is, it is no part of a page
-            _LOG.warning("%s fails: %s", path, type(error).__name__)
+            _LOG.error("a page fails", exc_info=error, extra=fields(path=Public(path)))
             return Answer(status=HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
 class _Handler(BaseHTTPRequestHandler):
-    timeout = _SECONDS
+    def setup(self) -> None:
+        """The caller's time begins."""
+        super().setup()
+        self._begin()
+
+    def finish(self) -> None:
+        """It is over."""
+        self._over.cancel()
+        super().finish()
+
+    def _begin(self) -> None:
+        seconds = cast("PageServer", self.server).seconds
+        self._over = Timer(seconds, _hang_up, (self.connection,))
+        self._over.daemon = True
+        self._over.start()
 
     def do_GET(self) -> None:
         server = cast("PageServer", self.server)
+        self._over.cancel()  # what a page takes is not the caller's
         self._send(server.answer(self.path.partition("?")[0], self.headers.get("Host")))
 
     def send_error(self, code: int, *_: Any, **__: Any) -> None:
@@ -144,6 +169,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Whoever watches is not watched."""
 
     def _send(self, answer: Answer) -> None:
+        self._over.cancel()
+        self._begin()
         self.send_response_only(answer.status)
         kinds = {"Content-Type": answer.kind, "Content-Length": str(len(answer.body))}
         for name, value in {**kinds, **_HEADERS}.items():
@@ -153,13 +180,26 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
 
-def _is_local(host: str | None) -> bool:
-    """Whether a `Host` is an address or `localhost`: no name that somebody could point here."""
+def _hang_up(connection: socket.socket) -> None:
+    """Whoever reads or writes there is woken up."""
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+def _may_be_named(host: str | None, names: Collection[str]) -> bool:
+    """Whether a `Host` is an address or one of the names: none that somebody could point here."""
     if host is None:
         return True
     try:
         name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return False
+    return name in names or _is_address(name)
+
+
+def _is_address(name: str) -> bool:
+    try:
         ipaddress.ip_address(name)
     except ValueError:
-        return host.partition(":")[0] == "localhost"
+        return False
     return True

@@ -106,7 +106,7 @@ def _answered(context: grpc.ServicerContext, work: Callable[[], Reply]) -> Reply
     except _NobodyWaitsError:
         context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "The call's time is over.")
     except Exception as error:  # noqa: BLE001  the last resort: its text could quote a shopper
-        _LOG.error("a call failed with what nobody foresaw: %s", type(error).__name__)
+        _LOG.error("a call failed with what nobody foresaw", exc_info=error)
         failed = HushRecError(
             Code.INTERNAL, "something that nobody foresaw.", remedy="Please report it."
         )

@@ -13,6 +13,7 @@ import pytest
 from common.address import Address
 from common.errors import Code, ConfigError
 from common.http_pages import Answer, PageServer
+from tests.common.logging_state import guarded
 
 SECRET = "u4711 bought a book"
 
@@ -28,7 +29,7 @@ def server() -> Iterator[PageServer]:
         "/health": lambda: Answer.json({"ok": False}, 503),
         "/broken": _broken,
     }
-    with PageServer(Address("127.0.0.1", 0), pages) as made:
+    with PageServer(Address("127.0.0.1", 0), pages, names=["monitor"]) as made:
         thread = Thread(target=made.serve_forever)
         thread.start()
         yield made
@@ -73,21 +74,44 @@ def test_every_other_path_is_not_there(server: PageServer, path: str) -> None:
 
 
 def test_what_fails_says_nothing_to_the_caller_and_its_type_to_the_log(
-    server: PageServer, caplog: pytest.LogCaptureFixture
+    server: PageServer,
 ) -> None:
-    answer, body = ask(server, "GET", "/broken")
+    with guarded() as written:
+        answer, body = ask(server, "GET", "/broken")
     assert (answer.status, body) == (500, b"")
-    assert "ValueError" in caplog.text
-    assert SECRET not in caplog.text
+    (line,) = written.lines
+    assert (line["event"], line["path"], line["error"]) == ("a page fails", "/broken", "ValueError")
+    assert line["trace"][-1].endswith(" _broken")
+    assert SECRET not in written.text
 
 
 @pytest.mark.parametrize(
     ("host", "status"),
-    [("localhost:9090", 503), ("127.0.0.1", 503), ("[::1]:9090", 503), ("evil.example", 404)],
+    [
+        ("localhost:9090", 503),
+        ("127.0.0.1", 503),
+        ("192.0.2.7:9090", 503),
+        ("[::1]:9090", 503),
+        ("Monitor:9090", 503),
+        ("evil.example", 404),
+        ("monitor.evil.example:9090", 404),
+        ("[", 404),
+    ],
 )
-def test_on_loopback_no_other_name_is_answered(server: PageServer, host: str, status: int) -> None:
+def test_no_name_is_answered_that_was_not_given(server: PageServer, host: str, status: int) -> None:
     answer, _ = ask(server, "GET", "/health", Host=host)
     assert answer.status == status
+
+
+def test_on_every_address_it_is_the_same() -> None:
+    """A container listens so, and is published on a loopback where there are browsers."""
+    with PageServer(Address("0.0.0.0", 0), {"/": lambda: Answer(b"here")}) as made:
+        thread = Thread(target=made.serve_forever)
+        thread.start()
+        found = [ask(made, "GET", "/", Host=host)[0].status for host in ("127.0.0.1", "a.example")]
+        made.shutdown()
+        thread.join()
+    assert found == [200, 404]
 
 
 def test_rubbish_is_refused_without_repeating_it(server: PageServer) -> None:
@@ -119,6 +143,36 @@ def test_a_caller_too_many_is_hung_up_on_and_the_others_are_answered() -> None:
         made.shutdown()
         thread.join()
     assert all(answer.endswith(b"done") for answer in answers)
+
+
+def test_callers_who_never_come_to_an_end_are_hung_up_on_together() -> None:
+    """Each byte of a slow caller is in time, and all of them are not."""
+    with PageServer(Address("127.0.0.1", 0), {"/": lambda: Answer(b"done")}, seconds=2) as made:
+        thread = Thread(target=made.serve_forever)
+        thread.start()
+        place = made.server_address[:2]
+        callers = [socket.create_connection(place, timeout=60) for _ in range(16)]
+        for caller in callers:
+            caller.sendall(b"GET / HTTP/1.1\r\nX: ")
+        ended = 0
+        while ended < len(callers):
+            ended = sum(_drips(caller) for caller in callers)
+        answer, _ = ask(made, "GET", "/")
+        made.shutdown()
+        thread.join()
+    assert answer.status == 200
+
+
+def _drips(caller: socket.socket) -> bool:
+    """Send one byte more; whether the other side has hung up."""
+    try:
+        caller.sendall(b"a")
+        caller.settimeout(0.05)
+        return caller.recv(1) == b""
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
 
 
 def _all(caller: socket.socket) -> bytes:

@@ -23,6 +23,7 @@ from tests.client.service.shop import (
     serving,
     write_events,
 )
+from tests.common.logging_state import guarded
 
 INVALID = (grpc.StatusCode.INVALID_ARGUMENT, "request-invalid")
 UNKNOWN = (grpc.StatusCode.NOT_FOUND, "catalogue-mismatch")
@@ -284,17 +285,18 @@ def test_what_is_the_callers_alone_is_readable_by_nobody_else(shop):
         assert (folder / name).stat().st_mode & 0o077 == 0, name
 
 
-def test_what_nobody_foresaw_quotes_nobody(caller, monkeypatch, caplog):
+def test_what_nobody_foresaw_is_found_in_the_log_and_quotes_nobody(caller, monkeypatch):
     def fails(*_):
         raise ValueError("row of Ada-Lovelace-1815")
 
     monkeypatch.setattr(answers, "recommend", fails)
-    with pytest.raises(grpc.RpcError) as error:
+    with guarded() as written, pytest.raises(grpc.RpcError) as error:
         caller.recommend("Ada-Lovelace-1815")
     assert refusal(lambda: caller.recommend("u1")) == (grpc.StatusCode.INTERNAL, "internal")
     assert "Ada" not in error.value.details()
-    assert "Ada" not in caplog.text
-    assert "ValueError" in caplog.text
+    (line,) = written.lines
+    assert (line["error"], line["trace"][-1].split()[1]) == ("ValueError", "fails")
+    assert "Ada" not in written.text
 
 
 def test_joint_answers_do_not_depend_on_other_shoppers(tmp_path):
