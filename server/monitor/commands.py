@@ -60,6 +60,10 @@ def monitor(
     home: Annotated[Path, typer.Argument(help="The server's home; nothing is written to it.")],
     listen: Annotated[str, typer.Option(help="Where to serve pages, IP:PORT.")] = "127.0.0.1:9090",
     probe: _ProbeOption = None,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(help="Of this host, by which it may be asked; may be given several times."),
+    ] = None,
 ) -> None:
     """Serve what `status` shows: a page, /health, and /metrics for Prometheus."""
 
@@ -68,6 +72,6 @@ def monitor(
         from server.monitor.lookout import Lookout
         from server.monitor.serve import serve
 
-        serve(Lookout.of(home, probe), Address.read(listen), typer.echo)
+        serve(Lookout.of(home, probe), Address.read(listen), typer.echo, name or ())
 
     finish(work)

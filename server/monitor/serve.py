@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from http import HTTPStatus
 from threading import Thread
 from typing import Any
@@ -18,18 +18,21 @@ from server.monitor.view import HomeView
 __all__ = ["health_page", "pages_of", "serve"]
 
 
-def serve(lookout: Lookout, at: Address, say: Callable[[str], None]) -> None:
+def serve(
+    lookout: Lookout, at: Address, say: Callable[[str], None], names: Collection[str] = ()
+) -> None:
     """Serve until the process is told to end.
 
     Args:
         lookout: at the home.
         at: where to listen.
         say: is told in a line what listens where, once it does.
+        names: of this host that requests may come with, beside its addresses and `localhost`.
 
     Raises:
         ConfigError: nothing can listen there.
     """
-    with PageServer(at, pages_of(lookout)) as server:
+    with PageServer(at, pages_of(lookout), names=names) as server:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: _end(server))
         say(f"monitor   http://{at}  /, /health and /metrics")
