@@ -21,6 +21,7 @@ import click
 import pytest
 import yaml
 
+from server.enroll.home import LATER, PRIVATE
 from tests.programs import parsed
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -155,6 +156,14 @@ def test_the_server_has_no_way_out_and_the_monitor_cannot_write() -> None:
     assert all(COMPOSE["networks"][name] == {"internal": True} for name in networks)
     (mount,) = SERVICES["monitor"]["volumes"]
     assert mount.endswith(":ro")
+
+
+def test_the_guide_says_what_the_monitor_could_read_and_where_to_send_it() -> None:
+    assert set(mounts(SERVICES["monitor"])) == {"/server"}
+    open_ones = [n for n in SERVICES["monitor"]["networks"] if COMPOSE["networks"][n] is None]
+    guide = (ROOT / "docs" / "guide" / "containers.md").read_text("utf-8")
+    section = guide.partition("### What the monitor could do\n")[2].partition("\n## ")[0]
+    assert all(f"`{name}`" in section for name in (*PRIVATE, *LATER, *open_ones))
 
 
 def test_published_ports_are_listened_on_from_outside() -> None:
