@@ -75,8 +75,8 @@ class Rounds:
         observer: told about every round.
         home: the server's home, with its key and what it witnessed; None is the registry's
             folder.
-        attempts: most sessions of a secure sum before the run ends; each that came to masked
-            words costs clients what a release costs.
+        attempts: most sessions of one step's secure sum before the run ends; each that came to
+            masked words costs clients what a release costs.
         roster: public roster keys of the job's clients; mode `distributed` needs them, so that
             who is not on it, or signs wrongly, is dropped and stops nobody else.
         record_sums: keep what the server receives in secure sums.
@@ -252,6 +252,7 @@ class Rounds:
             recorder=Recorder(self.registry.folder) if self.record_sums else None,
             attempts=self.attempts,
             timeout_seconds=self.timeout_seconds,
+            resumed=self.resumed,
         )
         summed = sums.sum(index, inputs, schedule.plan.releases[index])
         return _Heard(

@@ -54,6 +54,8 @@ class SessionRecord(Settings):
     it has cost clients what a release costs."""
     survivors: tuple[str, ...] = ()
     """Clients whose words were counted, in order of name."""
+    resumed: int = Field(default=0, ge=0)
+    """How often a person had resumed the training when it began."""
     dropped: dict[str, Drop] = Field(default_factory=dict)
     """How each client was lost. A survivor may be lost too, after its words were counted."""
 
@@ -82,8 +84,12 @@ class Sessions:
 
     folder: Path
 
-    def begin(self, step: int) -> int:
+    def begin(self, step: int, resumed: int = 0) -> int:
         """The number of a new session of `step`, on disk when this returns.
+
+        Args:
+            step: index of the step.
+            resumed: how often a person has resumed the training.
 
         Raises:
             DataError: `disk-full`, or `data-not-found`, the folder cannot be written. Then
@@ -92,7 +98,7 @@ class Sessions:
         number = 1 + max((session for _, session in self._numbers(step)), default=-1)
         try:
             self._sums.mkdir(parents=True, exist_ok=True)
-            while not self._claim(SessionRecord(step=step, session=number)):
+            while not self._claim(SessionRecord(step=step, session=number, resumed=resumed)):
                 number += 1
             _sync(self._sums)
         except OSError as error:
@@ -122,6 +128,18 @@ class Sessions:
         """
         return tuple(_read(self._path(*found)) for found in sorted(self._numbers(step)))
 
+    def repeats(self, resumed: int) -> int:
+        """Sessions, of all steps, that may have charged clients again since a person resumed.
+
+        The first session of a step that may have cost something is what its release costs.
+
+        Raises:
+            ArtifactError: `artifact-invalid`, a record is damaged.
+        """
+        steps = {step for step, _ in self._all()}
+        costly = [[one for one in self.of(step) if one.may_have_cost] for step in steps]
+        return sum(one.resumed == resumed for records in costly for one in records[1:])
+
     def _claim(self, record: SessionRecord) -> bool:
         """Put a whole record on disk under its name; False if another process was faster."""
         path = self._path(record.step, record.session)
@@ -143,9 +161,12 @@ class Sessions:
         return self._sums / f"step-{step:04d}-session-{session}.json"
 
     def _numbers(self, step: int) -> list[tuple[int, int]]:
+        return [number for number in self._all() if number[0] == step]
+
+    def _all(self) -> list[tuple[int, int]]:
+        """Step and session of every record."""
         found = (_NAME.fullmatch(path.name) for path in self._sums.glob("step-*"))
-        numbers = ((int(match[1]), int(match[2])) for match in found if match)
-        return [number for number in numbers if number[0] == step]
+        return [(int(match[1]), int(match[2])) for match in found if match]
 
 
 def _sync(folder: Path) -> None:

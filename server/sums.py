@@ -22,6 +22,7 @@ from common.protocol.sum_context import context_of
 from common.solvers.base import NoisyTotal
 from server.asking import Asking
 from server.quorum import QuorumError
+from server.repeats import REPEATS
 from server.roster import Member
 from server.seen import Recorder, Recording, Transcript
 from server.sessions import SUMMED, SessionRecord, Sessions
@@ -64,8 +65,11 @@ class SecureSums:
         sessions: numbers on disk.
         roster: public roster keys of the job's clients.
         recorder: keeps what comes; None if nobody asked for that.
-        attempts: most sessions of a step in one call.
+        attempts: most sessions of a step in one call; if a training's programs start it again,
+            also most of those that may have cost clients something, until a person resumes it.
         timeout_seconds: how long each stage waits.
+        resumed: how often a person has resumed the training; None where a person starts every
+            process, so that no more than `attempts` is counted.
     """
 
     asking: Asking
@@ -76,13 +80,20 @@ class SecureSums:
     recorder: Recorder | None = None
     attempts: int = 2
     timeout_seconds: float = 3600.0
+    resumed: int | None = None
 
     def sum(self, step: int, inputs: Mapping[str, Floats], release: Release) -> Summed:
         """The total of one step.
 
+        Guarantee:
+            In a training, until a person resumes it, no session of a step begins after
+            `attempts` of that step that may have charged clients, nor one that charges them
+            again after `REPEATS` such sessions of all steps, or `attempts` if that is more;
+            however often server apps are killed, as long as the folder `sums` is kept.
+
         Raises:
             RunError: `run-quorum`, no session made a total: who was lost where, and whether
-                that cost clients anything.
+                that cost clients anything; or none may begin without a person.
             ArtifactError: `artifact-invalid`, what the server wrote before is damaged.
             DataError: something cannot be written.
         """
@@ -91,6 +102,7 @@ class SecureSums:
             self.asking.refresh()
             members = self.asking.asked
             check_enough(members, self.terms, self.asking.left_out)
+            self._check_bound(step, release)
             tried.append(self._begin(step, inputs, release))
             found = self._words(tried[-1], members)
             if not isinstance(found, SumError):
@@ -98,8 +110,31 @@ class SecureSums:
             if len(tried) >= self.attempts:
                 raise self._failed(tried, found, len(members))
 
+    def _check_bound(self, step: int, release: Release) -> None:
+        """Hold the sessions on disk to what programs may cost clients.
+
+        Raises:
+            RunError: `run-quorum`, another session takes a person.
+            ArtifactError: `artifact-invalid`, a record is damaged.
+        """
+        if self.resumed is None:
+            return
+        costly = [one for one in self.sessions.of(step) if one.may_have_cost]
+        mine = sum(one.resumed == self.resumed for one in costly)
+        repeats = self.sessions.repeats(self.resumed) if costly else 0
+        if mine < self.attempts and repeats < max(REPEATS, self.attempts):
+            return
+        raise QuorumError(
+            f"{len(costly)} sessions of this step may have cost clients a release and no total "
+            "is kept of them, and no program begins another.",
+            where=f"step {release.step}",
+            remedy="Look why the server's processes end or clients are lost, then resume: the "
+            "next session is charged anew.",
+            charged=True,
+        )
+
     def _begin(self, step: int, inputs: Mapping[str, Floats], release: Release) -> SumSession:
-        number = self.sessions.begin(step)
+        number = self.sessions.begin(step, self.resumed or 0)
         task = Task(self.job, step, dict(inputs), number)
         return SumSession(
             self.asking,
@@ -140,6 +175,7 @@ class SecureSums:
             outcome=str(found.code) if isinstance(found, SumError) else SUMMED,
             stage=session.stage,
             survivors=tuple(member.name for member in session.survivors),
+            resumed=self.resumed or 0,
             dropped=session.dropped,
         )
         if session.recording is not None:

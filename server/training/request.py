@@ -51,8 +51,8 @@ class Request(Settings):
     wait_seconds: float = Field(default=120.0, ge=0, le=86_400)
     """How long the start waits for members to appear."""
     attempts: int = Field(default=2, ge=1)
-    """Most sessions of a secure sum before the server app gives up; each that came to masked
-    words costs clients what a release costs."""
+    """Most sessions of one step's secure sum until a person resumes the training; each that came
+    to masked words costs clients what a release costs."""
     promote: bool = True
     """Make the finished model the one that clients are given."""
 

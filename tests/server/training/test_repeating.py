@@ -10,7 +10,7 @@ from flwr.app import Message
 
 from client.guard.releasing import Releasing
 from common.errors import Code, RunError
-from common.protocol import STEP
+from common.protocol import STEP, SUM, SumCall
 from server.registry import Registry
 from server.repeats import REPEATS
 from server.training.folder import OK, Outcome, Training
@@ -112,3 +112,26 @@ def test_the_others_go_on_without_who_is_held(made: Made, failing: set[str], spe
     records = Registry(trained.folder / "server").rounds()
     assert [record.answered for record in records] == [("shop-1", "shop-3")] * 3
     assert reserves(trained, spent) == dict.fromkeys(("shop-1", "shop-2", "shop-3"), 3)
+
+
+def test_secure_sums_whose_server_is_killed_take_a_person(summing: Any, spent: Made) -> None:
+    """After words came and before their total: each session is charged."""
+    summing.ask(mode="distributed", threshold=3, colluders=1, delta=0.004, attempts=1, rounds=1)
+
+    def kill(asked: Message, reply: Message) -> Message:
+        is_sum = asked.metadata.message_type == SUM
+        if is_sum and SumCall.from_records(asked.content).stage == "survivors":
+            raise KeyboardInterrupt
+        return reply
+
+    summing.grid.tampering = kill
+    with pytest.raises(KeyboardInterrupt):
+        summing.run()
+    for _ in range(3):
+        found = tried(summing)
+        assert (found.code, found.passes) == (Code.RUN_QUORUM, False)
+    assert set(reserves(summing, spent).values()) == {1}
+    Training(summing.folder).resume()
+    summing.grid.tampering = lambda _, reply: reply
+    summing.run()
+    assert set(reserves(summing, spent).values()) == {3}
