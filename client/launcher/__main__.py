@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
@@ -15,24 +15,30 @@ from client.enroll.node_key import NODE_KEY
 from common.logs import Public, configure_by_environment, fields, vouch
 from common.terminal import finish
 
+_Home: TypeAlias = Annotated[Path, typer.Argument(help="Folder of the client.")]
+_SuperLink: TypeAlias = Annotated[str, typer.Option(help="HOST:PORT of the server.")]
+_Roots: TypeAlias = Annotated[
+    Path | None, typer.Option(help="PEM file to check the server by; absent: the system's.")
+]
+_Key: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(help="OpenSSH file with this node's private key; absent: the folder's."),
+]
+_Poll: TypeAlias = Annotated[
+    float, typer.Option(min=0.05, max=60, help="Wait between two looks for a message.")
+]
+_Heartbeat: TypeAlias = Annotated[
+    float, typer.Option(min=10, max=1800, help="After a kill, it is counted for twice as long.")
+]
+
 
 def launch(
-    client_dir: Annotated[Path, typer.Argument(help="Folder of the client.")],
-    superlink: Annotated[str, typer.Option(help="HOST:PORT of the server.")],
-    root_certificates: Annotated[
-        Path | None, typer.Option(help="PEM file to check the server by; absent: the system's.")
-    ] = None,
-    key: Annotated[
-        Path | None,
-        typer.Option(help="OpenSSH file with this node's private key; absent: the folder's."),
-    ] = None,
-    poll_seconds: Annotated[
-        float, typer.Option(min=0.05, max=60, help="Wait between two looks for a message.")
-    ] = 3.0,
-    heartbeat_seconds: Annotated[
-        float,
-        typer.Option(min=10, max=1800, help="After a kill, it is counted for twice as long."),
-    ] = 10.0,
+    client_dir: _Home,
+    superlink: _SuperLink,
+    root_certificates: _Roots = None,
+    key: _Key = None,
+    poll_seconds: _Poll = 3.0,
+    heartbeat_seconds: _Heartbeat = 10.0,
 ) -> None:
     """Connect a client to its server and answer with the installed app alone.
 

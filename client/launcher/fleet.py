@@ -10,6 +10,7 @@ import ssl
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -110,49 +111,66 @@ def connected(superlink: SuperLink) -> Iterator[Fleet]:
             raise door.why_expelled() from None
 
 
-def _fleet(link: Link, client: FleetHttpClient, node_id: int) -> Fleet:
-    node = NodeProto(node_id=node_id)
+@dataclass(frozen=True)
+class _Calls:
+    """Calls of one node, in its own types."""
 
-    def receive() -> tuple[Message, ObjectTree] | None:
-        answer = link.ask(client.PullMessages, PullMessagesRequest(node=node), patient=True)
+    link: Link
+    client: FleetHttpClient
+    node: NodeProto
+
+    def receive(self) -> tuple[Message, ObjectTree] | None:
+        request = PullMessagesRequest(node=self.node)
+        answer = self.link.ask(self.client.PullMessages, request, patient=True)
         if not answer.messages_list:
             return None
         return message_from_proto(answer.messages_list[0]), answer.message_object_trees[0]
 
-    def send(message: Message, tree: ObjectTree, seconds: float) -> tuple[set[str], str]:
+    def send(self, message: Message, tree: ObjectTree, seconds: float) -> tuple[set[str], str]:
         request = PushMessagesRequest(
-            node=node,
+            node=self.node,
             messages_list=[message_to_proto(message)],
             message_object_trees=[tree],
             clientapp_runtime_list=[seconds],
         )
-        answer = link.ask(client.PushMessages, request)
+        answer = self.link.ask(self.client.PushMessages, request)
         return set(answer.objects_to_push), answer.session_id
 
-    def get_run(run_id: int) -> Run:
-        return run_from_proto(link.ask(client.GetRun, GetRunRequest(node=node, run_id=run_id)).run)
+    def get_run(self, run_id: int) -> Run:
+        request = GetRunRequest(node=self.node, run_id=run_id)
+        return run_from_proto(self.link.ask(self.client.GetRun, request).run)
 
-    def get_fab(name: str, run_id: int) -> Fab:
-        request = GetFabRequest(node=node, hash_str=name, run_id=run_id)
-        return fab_from_proto(link.ask(client.GetFab, request).fab)
+    def get_fab(self, name: str, run_id: int) -> Fab:
+        request = GetFabRequest(node=self.node, hash_str=name, run_id=run_id)
+        return fab_from_proto(self.link.ask(self.client.GetFab, request).fab)
 
-    def pull_object(run_id: int, name: str) -> bytes:
-        pull = make_pull_object_fn_protobuf(
-            lambda request: link.ask(client.PullObject, request), node, run_id
+    def pull_object(self, run_id: int, name: str) -> bytes:
+        ask = partial(self.link.ask, self.client.PullObject)
+        return make_pull_object_fn_protobuf(ask, self.node, run_id)(name)
+
+    def push_object(self, run_id: int, session: str, name: str, content: bytes) -> None:
+        ask = partial(self.link.ask, self.client.PushObject)
+        make_push_object_fn_protobuf(ask, self.node, run_id, session)(name, content)
+
+    def confirm(self, run_id: int, name: str) -> None:
+        request = ConfirmMessageReceivedRequest(
+            node=self.node, run_id=run_id, message_object_id=name
         )
-        return pull(name)
+        self.link.ask(self.client.ConfirmMessageReceived, request)
 
-    def push_object(run_id: int, session: str, name: str, content: bytes) -> None:
-        push = make_push_object_fn_protobuf(
-            lambda request: link.ask(client.PushObject, request), node, run_id, session
-        )
-        push(name, content)
 
-    def confirm(run_id: int, name: str) -> None:
-        request = ConfirmMessageReceivedRequest(node=node, run_id=run_id, message_object_id=name)
-        link.ask(client.ConfirmMessageReceived, request)
-
-    return Fleet(node_id, receive, send, get_run, get_fab, pull_object, push_object, confirm)
+def _fleet(link: Link, client: FleetHttpClient, node_id: int) -> Fleet:
+    calls = _Calls(link, client, NodeProto(node_id=node_id))
+    return Fleet(
+        node_id,
+        calls.receive,
+        calls.send,
+        calls.get_run,
+        calls.get_fab,
+        calls.pull_object,
+        calls.push_object,
+        calls.confirm,
+    )
 
 
 def _client(superlink: SuperLink, roots: bytes | None, keys: _Keys) -> FleetHttpClient:
