@@ -30,7 +30,7 @@ from common.public_codes import told
 
 if TYPE_CHECKING:
     from client.guard import Clock
-    from client.store import ClientStore
+    from client.store import ClientPlace, ClientStore
 
 __all__ = ["CodesOnly", "app", "make_app"]
 
@@ -134,19 +134,33 @@ def _hello(message: Message, home: Home, clock: Clock | None) -> Message:
 
 
 def _receipt(message: Message, home: Home, clock: Clock | None) -> Message:
-    from client.guard import Guard
+    from client.guard import Entrance
 
-    with Guard.open(_open(home, clock), clock) as guard:
-        guard.take_receipt(message.content)
+    with Entrance.open(_place(home), clock) as entrance:
+        entrance.take_receipt(message.content)
     return answer_receipt(message)
 
 
 def _model(message: Message, home: Home, clock: Clock | None) -> Message:
-    from client.guard import Guard
+    from client.guard import Entrance
 
-    with Guard.open(_open(home, clock), clock) as guard:
-        guard.take_model(message.content)
+    with Entrance.open(_place(home), clock) as entrance:
+        entrance.take_model(message.content)
     return answer_model(message)
+
+
+def _place(home: Home) -> ClientPlace:
+    """The folder as far as it is about nobody: for messages that no data are needed for."""
+    from client.store import ClientPlace
+
+    try:
+        place = ClientPlace.open(home.folder)
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise unready(error, home.folder) from error
+    check_home(home, place.settings)
+    return place
 
 
 def _open(home: Home, clock: Clock | None) -> ClientStore:

@@ -30,6 +30,7 @@ from common.public_codes import about_data
 __all__ = [
     "CLIENT_TOML",
     "POLICY_TOML",
+    "ClientPlace",
     "ClientSettings",
     "ClientStore",
     "data_files",
@@ -68,13 +69,43 @@ class ClientSettings(Settings):
 
 
 @dataclass(frozen=True)
-class ClientStore:
-    """One client's folder, read once per process; sensitive.
+class ClientPlace:
+    """One client's folder without its customers: what is taken in without a look at data.
 
     Attributes:
         folder: where the client lives.
         settings: who it is.
         catalogue: the public list of items.
+    """
+
+    folder: Path
+    settings: ClientSettings
+    catalogue: Catalogue
+
+    @classmethod
+    def open(cls, folder: Path) -> ClientPlace:
+        """Read settings and catalogue, and no events.
+
+        Raises:
+            ConfigError: `client.toml` is missing or wrong.
+            DataError: the catalogue cannot be read.
+        """
+        folder = folder.resolve()
+        settings = _settings(folder, stamp_of(folder / CLIENT_TOML))
+        path = (folder / settings.catalogue).resolve()
+        return ClientPlace(folder, settings, _catalogue(path, stamp_of(path)))
+
+    @property
+    def ledger_path(self) -> Path:
+        """Where the ledger lives."""
+        return self.folder / "ledger.sqlite"
+
+
+@dataclass(frozen=True)
+class ClientStore(ClientPlace):
+    """One client's folder, read once per process; sensitive.
+
+    Attributes:
         user_ids: `[users]`, in the order of `histories`.
         histories: training events; every interaction counts as 1.
         heldout: catalogue position of each user's held-out item, -1 for none, `[users]`.
@@ -83,9 +114,6 @@ class ClientStore:
         oldest: time of the oldest event, with a zone; None without events.
     """
 
-    folder: Path
-    settings: ClientSettings
-    catalogue: Catalogue
     user_ids: tuple[str, ...]
     histories: Histories
     heldout: Ints | None
@@ -119,11 +147,6 @@ class ClientStore:
             return None
         # the owner may have shortened `retention_days` since it was made
         return store if now < end_of(now, store.oldest, store.settings.retention_days) else None
-
-    @property
-    def ledger_path(self) -> Path:
-        """Where the ledger lives."""
-        return self.folder / "ledger.sqlite"
 
 
 def read_policy(folder: Path) -> Policy:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from client.guard.entrance import Clock, Entrance
 from client.guard.guard import Check, Guard
-from client.guard.releasing import Clock
 from client.guard.sums import SumCheck, SumGuard
 
-__all__ = ["Check", "Clock", "Guard", "SumCheck", "SumGuard"]
+__all__ = ["Check", "Clock", "Entrance", "Guard", "SumCheck", "SumGuard"]

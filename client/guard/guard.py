@@ -14,36 +14,33 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Self, TypeAlias
+from typing import TypeAlias
 
 from flwr.app import RecordDict
 
-from client.guard.admission import check_halted, close_job
+from client.guard.admission import close_job
 from client.guard.alone import alone
 from client.guard.receipts import keep_receipt
-from client.guard.refusals import Asked, refusing
-from client.guard.releasing import Clock, Releasing, key_of, today
+from client.guard.refusals import Asked
+from client.guard.releasing import Releasing, key_of
 from client.guard.rules import (
     check_job,
-    check_message,
     check_plan,
     check_sampling,
     check_server,
 )
-from client.guard.sent_model import check_sent_model
 from client.guard.sum_rules import check_way
-from client.ledger_store import LedgerStore, StoredRelease
-from client.models import ModelStore
-from client.store import ClientStore, read_policy
+from client.ledger_store import StoredRelease
+from client.store import ClientStore
 from client.training import Compute
 from common.artifacts import arrays_from_bytes, arrays_to_bytes
 from common.errors import Code, DataError, ProtocolError
 from common.job import Job
 from common.privacy.mechanisms import mechanism_for
-from common.protocol import OK, ModelMessage, ReceiptMessage, Reply, Task
+from common.protocol import OK, Reply, Task
 from common.schedule import Schedule, count_steps, schedule_of
 
-__all__ = ["Check", "Clock", "Guard"]
+__all__ = ["Check", "Guard"]
 
 Check: TypeAlias = Callable[[Schedule], Compute]
 """Checks what a task brings, without looking at data, and returns what computes it."""
@@ -51,56 +48,6 @@ Check: TypeAlias = Callable[[Schedule], Compute]
 
 class Guard(Releasing):
     """Stands between a task and the client's data. Use as a context manager."""
-
-    @classmethod
-    def open(cls, store: ClientStore, clock: Clock | None = None) -> Self:
-        """Open the client's ledger under its policy.
-
-        Args:
-            store: the client's folder.
-            clock: what time it is, in UTC; None is the machine's.
-
-        Raises:
-            LedgerError: the ledger is foreign, broken, missing, or cannot be written.
-            PolicyError: `policy-missing`: what nobody allowed is refused.
-            ConfigError: the policy cannot be read.
-        """
-        settings = store.settings
-        ledger = LedgerStore.open(
-            store.ledger_path,
-            settings.name,
-            settings.dataset_id,
-            survives_power_cut=not settings.simulated,
-            clock=clock,
-        )
-        try:
-            with refusing(ledger, stranger=today(clock)):
-                return cls(store, read_policy(store.folder), ledger, clock)
-        except BaseException:
-            ledger.close()
-            raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ledger.close()
-
-    @property
-    def ledger_key(self) -> str:
-        """Public half of the key that signs the ledger's heads."""
-        return self._ledger.public_key
-
-    def look(self, records: RecordDict) -> None:
-        """What is asked of every message before anything in it is parsed.
-
-        Raises:
-            PolicyError: `policy-message`, it is too large.
-            LedgerError: `ledger-rolled-back`, nothing is answered any more.
-        """
-        with self.refusing(known=False):
-            check_message(self._policy, records)
-            check_halted(self._ledger)
 
     def read(self, records: RecordDict) -> Task:
         """The task in a message.
@@ -123,29 +70,6 @@ class Guard(Releasing):
         now = datetime.now(UTC) if self._clock is None else self._clock()
         self._store = self._store.frozen(admitted.snapshot, now) or self._store
         return self._store
-
-    def take_receipt(self, records: RecordDict) -> None:
-        """Keep the receipt that a message brings.
-
-        Raises:
-            HushRecError: it is refused; after `ledger-rolled-back` everything is.
-        """
-        self.look(records)
-        with self.refusing(known=False):
-            receipt = ReceiptMessage.from_records(records).receipt
-            keep_receipt(self._ledger, self._policy, receipt)
-
-    def take_model(self, records: RecordDict) -> None:
-        """Keep the model that a message brings, and serve it from now on.
-
-        Raises:
-            HushRecError: it is refused, and the one before stays.
-        """
-        self.look(records)
-        with self.refusing(known=False):  # who sends again what was signed is no server
-            message = ModelMessage.from_records(records)
-            check_sent_model(self._policy, self._store.settings, self._store.catalogue, message)
-            ModelStore(self._store.folder).take(message)
 
     def answer(self, task: Task, check: Check) -> Reply:
         """Answer a task: from the store if it was answered, else by computing it.

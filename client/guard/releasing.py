@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from client.guard.admission import admit, check_admitted, check_halted
 from client.guard.budget import Budget, BudgetError
-from client.guard.refusals import Asked, refusing
-from client.ledger_store import Key, LedgerStore, StoredRelease
+from client.guard.entrance import Entrance, today
+from client.guard.refusals import Asked
+from client.ledger_store import Key, StoredRelease
 from client.store import ClientStore
 from client.unready import unready
 from common.errors import Code, PrivacyError
 from common.privacy.events import Event, NoPrivacyEvent
 from common.privacy.ledger import Row
-from common.privacy.policy import Policy
 from common.privacy.stream import NoiseSource
 from common.protocol import SumCall
 from common.public_codes import about_data
 from common.schedule import Schedule
 
-__all__ = ["Clock", "Releasing", "charge_of", "key_of", "today"]
-
-Clock: TypeAlias = Callable[[], datetime]
-"""Says what time it is, in UTC."""
+__all__ = ["Releasing", "charge_of", "key_of"]
 
 
 class _TakenBack(Exception):  # noqa: N818 - nothing is wrong
@@ -52,23 +49,8 @@ def key_of(asked: Asked) -> Key:
     return Key(asked.job.job_id, asked.step, asked.session)
 
 
-class Releasing:
+class Releasing(Entrance[ClientStore]):
     """A client's ledger under its policy, and the one way in which a release is charged."""
-
-    def __init__(
-        self, store: ClientStore, policy: Policy, ledger: LedgerStore, clock: Clock | None = None
-    ) -> None:
-        self._store = store
-        self._policy = policy
-        self._ledger = ledger
-        self._clock = clock
-
-    def refusing(
-        self, task: Asked | None = None, *, quote: bool = True, known: bool = True
-    ) -> AbstractContextManager[None]:
-        """Record what goes wrong inside, and let it go on; see `refusals.refusing`."""
-        stranger = None if known else today(self._clock)
-        return refusing(self._ledger, task, quote=quote, stranger=stranger)
 
     def _released(
         self,
@@ -260,9 +242,3 @@ def _is_kept(schedule: Schedule, step: int) -> bool:
 
 def _day(row: Row) -> date:
     return datetime.fromisoformat(row.time).astimezone(UTC).date()
-
-
-def today(clock: Clock | None) -> date:
-    """The day (UTC) by the client's clock."""
-    now = datetime.now(UTC) if clock is None else clock()
-    return now.astimezone(UTC).date()

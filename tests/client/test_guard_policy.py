@@ -195,6 +195,18 @@ def test_a_hello_tells_the_ledgers_key(shop: Any) -> None:
         assert answered.ledger_key == ledger.public_key
 
 
+def test_a_receipt_is_kept_whatever_the_log_is_like(shop: Any) -> None:
+    head = shop.ask(shop.task()).head
+    log = shop.folder / "events.parquet"
+    data = log.read_bytes()
+    log.write_bytes(b"PAR1")
+    assert send_receipt(shop, receipt_of(shop, head)) == OK
+    assert code_of(hello(shop)) == Code.CLIENT_UNREADY
+    log.write_bytes(data)
+    with shop.ledger() as ledger:
+        assert len(ledger.receipts()) == 1
+
+
 def test_receipts_are_kept_with_the_next_task_or_alone(shop: Any) -> None:
     heads = [shop.ask(shop.task()).head]
     task = replace(shop.task(1), receipt=receipt_of(shop, heads[0]))

@@ -280,7 +280,7 @@ def test_the_hello_is_guarded_too(shop: Any, monkeypatch: Any, phase: str) -> No
 
 
 @pytest.mark.parametrize("error", [ConfigError, DataError, PolicyError])
-@pytest.mark.parametrize("kind", [STEP, HELLO, MODEL, RECEIPT])
+@pytest.mark.parametrize("kind", [STEP, HELLO])
 def test_what_goes_wrong_with_what_is_too_old_tells_nothing_of_the_log(
     shop: Any, monkeypatch: Any, kind: str, error: type[HushRecError]
 ) -> None:

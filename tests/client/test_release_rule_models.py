@@ -21,13 +21,13 @@ from tests.sent_models import a_message
 
 PHASES = [
     ("client.app.resolve_home", "resolve home"),
-    ("client.store.ClientStore.open", "open store"),
+    ("client.store.ClientPlace.open", "open store"),
     ("client.app.check_home", "check home"),
-    ("client.guard.Guard.open", "open ledger"),
-    ("client.guard.guard.check_message", "look at its size"),
-    ("client.guard.guard.check_halted", "look at the ledger"),
+    ("client.guard.Entrance.open", "open ledger"),
+    ("client.guard.entrance.check_message", "look at its size"),
+    ("client.guard.entrance.check_halted", "look at the ledger"),
     ("common.protocol.ModelMessage.from_records", "read model"),
-    ("client.guard.guard.check_sent_model", "check model"),
+    ("client.guard.entrance.check_sent_model", "check model"),
     ("client.models.folder_lock", "lock"),
     ("client.model_pointer.Pointer.read", "read the one before"),
     ("client.models.save_artifact", "write"),

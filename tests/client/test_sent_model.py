@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
+from client.data_files import EVENTS, REJECTED, SEALED
 from client.guard.refusals import MOST_OF_STRANGERS
 from client.models import HeldModel, ModelStore
 from client.store import CLIENT_TOML
@@ -78,6 +79,38 @@ def test_sent_again_it_is_ok_and_nothing_is_written(serving: Any) -> None:
     assert {path: data for path, data in on_disk(serving.folder).items() if "models" in path} == {
         path: data for path, data in before.items() if "models" in path
     }
+
+
+SPOILT: dict[str, Callable[[Path], object]] = {
+    "no log": lambda folder: (folder / EVENTS).unlink(),
+    "no Parquet": lambda folder: (folder / EVENTS).write_bytes(b"PAR1"),
+    "sealed without a key": lambda folder: (folder / EVENTS).rename(folder / f"{EVENTS}{SEALED}"),
+    "what cannot be pruned": lambda folder: (
+        (folder / CLIENT_TOML).write_text(
+            f"retention_days = 1\n{(folder / CLIENT_TOML).read_text()}"
+        )
+        and (folder / REJECTED).mkdir()
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SPOILT)
+def test_a_shop_whose_log_cannot_be_used_is_sent_models(serving: Any, name: str) -> None:
+    """They are not made of its data, and nothing is read or deleted for them."""
+    message, task = message_for(serving, 6, seed=1), serving.task(0)
+    SPOILT[name](serving.folder)
+    before = on_disk(serving.folder)
+    assert code(serving, message.to_records()) == OK
+    assert held(serving).serial == 6
+    changed = {p for p, data in on_disk(serving.folder).items() if before.get(p) != data}
+    assert {Path(path).relative_to(serving.folder).parts[0] for path in changed} == {"models"}
+    assert serving.ask(task).code == Code.CLIENT_UNREADY
+
+
+def test_a_catalogue_that_cannot_be_read_is_not_told_from_other_data(serving: Any) -> None:
+    message = message_for(serving, 6)
+    (serving.folder / serving.store.settings.catalogue).write_text("{")
+    assert code(serving, message.to_records()) == Code.CLIENT_UNREADY
 
 
 def array(name: str, change: Callable[[Any], Any]) -> Change:
