@@ -23,6 +23,8 @@ InsideOption = Annotated[
     str, typer.Option(help="Loopback address of Control and Runtime, IP:PORT.")
 ]
 _OK: Final = "ok"
+_RESULT: Final = {"version", "promotion", "delivered"}
+"""What is told of an outcome."""
 _STOPPED: Final = "The training goes on at the server; --resume with its name follows it."
 
 
@@ -130,10 +132,11 @@ def deliver(
 
     def work() -> int:
         trainer = _Trainer(home, _control(home, inside), _bundle(bundle), restarts, output)
-        found = trainer.driven(_delivery(home), deliver="true")
+        found = trainer.driven(_delivery(home), attaches=False, deliver="true")
         if output is Format.JSON:
-            print_json({"delivered": found.delivered})
+            print_json(found.model_dump(mode="json", include=_RESULT))
         else:
+            typer.echo(f"model     {found.version}, promoted as number {found.promotion}")
             for name, code in found.delivered.items():
                 typer.echo(f"delivered {name}: {code}")
         return 0 if set(found.delivered.values()) <= {_OK} else 1
@@ -165,11 +168,14 @@ def _control(home: Path, inside: str) -> Control:
 def _training(
     home: Path, resume: str | None, name: str | None, path: Path | None, options: dict[str, Any]
 ) -> Training:
-    from server.training.folder import Training, new_name
+    from server.training.folder import Training
 
     if resume is not None:
         return Training.existing(home, resume)
-    return Training.create(home, _request(path, options), name or new_name(home))
+    asked = _request(path, options)
+    return (
+        Training.create_dated(home, asked) if name is None else Training.create(home, asked, name)
+    )
 
 
 def _request(path: Path | None, options: dict[str, Any]) -> Request:
@@ -209,7 +215,9 @@ class _Trainer:
         _tell(found, training, self.output)
         return found
 
-    def driven(self, training: Training, *, by_hand: bool = False, **settings: str) -> Outcome:
+    def driven(
+        self, training: Training, *, by_hand: bool = False, attaches: bool = True, **settings: str
+    ) -> Outcome:
         """The outcome of a training, or of what else the settings ask for."""
         from server.training.driver import Driver
 
@@ -223,6 +231,7 @@ class _Trainer:
             settings,
             restarts=self.restarts,
             by_hand=by_hand,
+            attaches=attaches,
         )
         return driver.run()
 
@@ -237,7 +246,7 @@ def _repeat(trainer: _Trainer, every: str, name: str, request: Request) -> None:
 def _tell(found: Outcome, training: Training, output: Format) -> None:
     """The result: a line for each thing that was reached, or an object."""
     if output is Format.JSON:
-        values = found.model_dump(mode="json", include={"version", "promotion", "delivered"})
+        values = found.model_dump(mode="json", include=_RESULT)
         print_json({"training": training.name, "folder": str(training.path), **values})
         return
     typer.echo(f"model     {found.version}")

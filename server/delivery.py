@@ -25,7 +25,7 @@ from server.keys import SERVER_KEY
 from server.models import Models
 from server.quorum import NO_ANSWER, error_of
 
-__all__ = ["deliver", "promoted_message"]
+__all__ = ["deliver", "promoted_message", "send"]
 
 _GROUP: Final = "model"
 _LOG: Final = logging.getLogger("hushrec.server")
@@ -34,17 +34,13 @@ _LOG: Final = logging.getLogger("hushrec.server")
 def deliver(grid: Grid, home: Path, timeout_seconds: float) -> dict[str, str]:
     """Send the promoted model to every node that is connected.
 
-    Nothing is kept of the answers: who was away, or refused, is sent the model next time. Who
-    has it already says `ok` and changes nothing.
-
     Args:
         grid: where the nodes are.
         home: the server's.
         timeout_seconds: how long to wait for answers.
 
     Returns:
-        By client, `ok` or why it does not have the model: its code, `no-answer`, or
-        `flower-error`. A client is called as the operator registered its node, else `node ID`.
+        Who has it, as `send` does.
 
     Raises:
         ArtifactError: `model-missing`, nothing is promoted; `artifact-invalid`, the promoted
@@ -52,7 +48,24 @@ def deliver(grid: Grid, home: Path, timeout_seconds: float) -> dict[str, str]:
         RunError: `run-mismatch`, the home has no key to sign with.
         ConfigError: `config-invalid`, the key is none.
     """
-    message = promoted_message(home)
+    return send(grid, promoted_message(home), timeout_seconds)
+
+
+def send(grid: Grid, message: ModelMessage, timeout_seconds: float) -> dict[str, str]:
+    """Send a model to every node that is connected.
+
+    Nothing is kept of the answers: who was away, or refused, is sent the model next time. Who
+    has it already says `ok` and changes nothing.
+
+    Args:
+        grid: where the nodes are.
+        message: the model, signed.
+        timeout_seconds: how long to wait for answers.
+
+    Returns:
+        By client, `ok` or why it does not have the model: its code, `no-answer`, or
+        `flower-error`. A client is called as the operator registered its node, else `node ID`.
+    """
     names = _names({node.node_id: node.name for node in grid.get_nodes()})
     asked = [
         Message(records, dst_node_id=node, message_type=MODEL, group_id=_GROUP)

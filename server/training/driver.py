@@ -58,6 +58,8 @@ class Driver:
         restarts: most runs after the first of this driver.
         by_hand: a person goes on with a training that had ended with an error, and so allows
             its programs as many repeats once more.
+        attaches: follow the run of an earlier driver that still goes on; else start another one,
+            since what is to be done may have changed meanwhile.
         pace: of the driver.
     """
 
@@ -70,6 +72,7 @@ class Driver:
     restarts: int = 1000
     pace: Pace = field(default_factory=Pace)
     by_hand: bool = False
+    attaches: bool = True
     _told: int = field(default=0, init=False)
     _reachable: bool = field(default=True, init=False)
 
@@ -114,7 +117,7 @@ class Driver:
     def _attached(self) -> int | None:
         """The run that still goes on, of an earlier driver."""
         ids = self.training.run_ids
-        if not ids or self.training.outcome(ids[-1]) is not None:
+        if not self.attaches or not ids or self.training.outcome(ids[-1]) is not None:
             return None
         state = self._asked(lambda: self.control.state(ids[-1]))
         if state is None or state.is_finished:

@@ -7,7 +7,7 @@ from typing import Final
 
 from flwr.serverapp import Grid
 
-from server.delivery import deliver
+from server.delivery import deliver, promoted_message, send
 from server.job_files import JOB_FILE, read_job
 from server.models import Models
 from server.registry import Registry
@@ -63,7 +63,7 @@ def finished(grid: Grid, run: Path, home: Path, request: Request) -> Outcome:
 
 
 def deliver_promoted(grid: Grid, run_id: int, home: Path) -> None:
-    """Deliver the promoted model, and write who has it to `delivery/outcome.json`.
+    """Deliver the promoted model, and write which it is and who has it to `delivery/outcome.json`.
 
     Raises:
         HushRecError: it cannot be delivered; it is in `outcome.json` too.
@@ -71,8 +71,15 @@ def deliver_promoted(grid: Grid, run_id: int, home: Path) -> None:
     folder = home / DELIVERY
     folder.mkdir(mode=0o700, exist_ok=True)
     try:
-        delivered = deliver(grid, home, _DELIVERY_SECONDS)
+        message = promoted_message(home)
+        delivered = send(grid, message, _DELIVERY_SECONDS)
     except Exception as error:
         Outcome.of_error(run_id, error).save(folder)
         raise
-    Outcome(run_id=run_id, code=OK, delivered=delivered).save(folder)
+    Outcome(
+        run_id=run_id,
+        code=OK,
+        version=message.version,
+        promotion=message.serial,
+        delivered=delivered,
+    ).save(folder)

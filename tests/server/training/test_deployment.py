@@ -100,8 +100,11 @@ def what_is_promoted_can_be_delivered_again(here: Federation) -> None:
     where = (here.home, "--inside", here.inside, "--bundle", here.bundle)
     here.spawn("deliver", [BIN / "hushrec", "server", "deliver", *where, "--format", "json"])
     assert here.ended("deliver") == 0, here.logs()
-    said = here.log_of("deliver").splitlines()[-1]
-    assert json.loads(said) == {"delivered": dict.fromkeys(NAMES, "ok")}
+    current = Models(here.home).current
+    assert current is not None
+    assert json.loads(here.log_of("deliver").splitlines()[-1]) == {
+        "version": current.version, "promotion": 1, "delivered": dict.fromkeys(NAMES, "ok")
+    }  # fmt: skip
 
 
 def who_is_revoked_takes_part_no_more(here: Federation) -> None:

@@ -239,3 +239,12 @@ def test_a_server_that_is_away_is_waited_for(scene: Callable[..., Scene]) -> Non
     made.driver.control = Away(found.folder, found.inside, found.training, found.does)
     assert made.driver.run().code == OK
     assert [line.split()[0] for line in made.lines] == ["waits", "goes", "started"]
+
+
+def test_a_delivery_follows_no_run_that_may_be_sending_the_model_before(
+    scene: Callable[..., Scene], training: Training
+) -> None:
+    made = scene(never_begins(RUNNING), succeeds, attaches=False)
+    training.began(made.desk.start(b"", {}))
+    assert made.driver.run().run_id == 2
+    assert made.lines == ["started   run 2"]

@@ -109,6 +109,7 @@ def test_what_is_not_promoted_stays_and_what_is_promoted_can_be_delivered(privat
     Models(private.home).promote(str(found.version))
     delivered = deliver(private, run_id=10)
     assert (delivered.run_id, delivered.delivered) == (10, dict.fromkeys(NODES, OK))
+    assert (delivered.version, delivered.promotion) == (found.version, 1)
 
 
 def test_a_model_without_a_guarantee_is_registered_and_not_promoted(trained: Any) -> None:
