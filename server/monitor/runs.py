@@ -33,7 +33,8 @@ Stamp = tuple[int, ...]
 def newest(home: Path, most: int) -> tuple[list[Path], int]:
     """Folders of runs, those that changed last first, and how many are left out."""
     try:
-        found = [path for path in (home / RUNS).iterdir() if max(stamp_of(path))]
+        named = [path for path in (home / RUNS).iterdir() if not path.name.startswith(".")]
+        found = [path for path in named if max(stamp_of(path))]
     except OSError as error:
         if error.errno == errno.ENOENT:
             return [], 0

@@ -25,11 +25,12 @@ from typing import Final
 from pydantic import Field
 
 from common.config import Settings, read_json
-from common.errors import Code, ConfigError, DataError, HushRecError, RunError
+from common.errors import Code, ConfigError, HushRecError, RunError
 from common.files import read_bytes, write_atomic
 from server.job_files import ROSTER_FILE
 from server.quorum import QuorumError
 from server.training.locks import APP_LOCK, alone
+from server.training.making import making, put
 from server.training.request import REQUEST_FILE, Request
 
 __all__ = [
@@ -152,7 +153,7 @@ class Training:
 
     @classmethod
     def create(cls, home: Path, request: Request, name: str) -> Training:
-        """A folder for a new training; the request last: with it the folder counts.
+        """A folder for a new training; it has its name once all its files are in it.
 
         Args:
             home: the server's.
@@ -167,23 +168,26 @@ class Training:
         path = home.resolve() / RUNS / checked_name(name)
         sums = request.mode == "distributed"
         roster = read_bytes(home / ROSTER_FILE) if sums else None
-        try:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise DataError(
-                Code.DATA_NOT_FOUND, f"cannot be made: {error.strerror}.", where=str(path)
-            ) from None
-        if any(path.iterdir()):
-            raise RunError(
-                Code.RUN_EXISTS,
-                "there is a training of that name.",
-                where=str(path),
-                remedy=f"Choose another --name, or continue it with --resume {name}.",
-            )
-        if roster is not None:
-            write_atomic(path / ROSTER_FILE, roster)
-        request.save(path)
+        with making(path) as part:
+            if roster is not None:
+                write_atomic(part / ROSTER_FILE, roster)
+            request.save(part)
+            put(part, path)
         return cls(path)
+
+    @classmethod
+    def create_dated(cls, home: Path, request: Request) -> Training:
+        """The same under a name that no training has, whoever else takes one meanwhile.
+
+        Raises:
+            DataError: as `create`.
+        """
+        while True:
+            try:
+                return cls.create(home, request, new_name(home))
+            except RunError as error:
+                if error.code is not Code.RUN_EXISTS:
+                    raise
 
     @classmethod
     def existing(cls, home: Path, name: str) -> Training:
@@ -283,7 +287,8 @@ class Training:
 
 def trainings(home: Path) -> list[Training]:
     """All trainings of a home, in order of name."""
-    return [Training(path.parent) for path in sorted((home / RUNS).glob(f"*/{REQUEST_FILE}"))]
+    found = sorted((home / RUNS).glob(f"*/{REQUEST_FILE}"))
+    return [Training(path.parent) for path in found if not path.parent.name.startswith(".")]
 
 
 def new_name(home: Path) -> str:

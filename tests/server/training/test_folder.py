@@ -28,6 +28,46 @@ def test_a_training_is_made_once_and_found_by_its_name(tmp_path: Path) -> None:
     assert missing.value.code is Code.RUN_NOT_FOUND
 
 
+@pytest.mark.parametrize("dies_at", ["roster.toml", "request.toml", "rename"])
+def test_a_command_that_is_killed_leaves_the_name_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dies_at: str
+) -> None:
+    write_roster(tmp_path, Roster.of({"a": SigningKey.create().public}))
+    request = Request(mode="distributed")
+
+    def killed(part: Path, *_: object, **__: object) -> None:
+        if dies_at in {"rename", part.name}:
+            raise KeyboardInterrupt
+        part.write_text("")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("server.training.making.shutil.rmtree", lambda *_, **__: None)
+        patch.setattr(Path, "rename", killed)
+        if dies_at != "rename":
+            patch.setattr("server.training.folder.write_atomic", killed)
+            patch.setattr("server.training.request.write_atomic", killed)
+        with pytest.raises(KeyboardInterrupt):
+            Training.create(tmp_path, request, "first")
+    assert list((tmp_path / "runs").iterdir())
+    assert trainings(tmp_path) == []
+    Training.create(tmp_path, request, "first")
+    assert [one.name for one in trainings(tmp_path)] == ["first"]
+
+
+def test_two_commands_that_take_one_date_have_two_trainings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = iter(["2026-01-01-1", "2026-01-01-1", "2026-01-01-2"])
+    monkeypatch.setattr("server.training.folder.new_name", lambda _: next(names))
+    first = Training.create_dated(tmp_path, Request(epsilon=2.0))
+    second = Training.create_dated(tmp_path, Request(epsilon=4.0))
+    assert [first.name, second.name] == ["2026-01-01-1", "2026-01-01-2"]
+    assert Request.of_run(first.path) == Request(epsilon=2.0)
+    assert [path.name for path in sorted((tmp_path / "runs").iterdir())] == [
+        first.name, second.name
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("name", ["", "..", "a/b", ".hidden", "x" * 65, "ä", "a b"])
 def test_what_is_no_name_makes_no_folder(tmp_path: Path, name: str) -> None:
     with pytest.raises(HushRecError) as caught:
