@@ -97,6 +97,7 @@ class Conductor:
                 where=str(self.folder / ROSTER_FILE),
                 remedy="Copy roster.toml of the server's home here.",
             )
+        self._check_possible(len(expected))
         attendance = self._attendance(roster)
         attendance.wait(max(1, len(expected)), self.request.wait_seconds)
         attendance.gather(max(_HELLO_SECONDS, self.request.wait_seconds))
@@ -158,18 +159,22 @@ class Conductor:
         write_atomic(path, job.model_dump_json(indent=2).encode())
         return job
 
+    def _check_possible(self, expected: int) -> None:
+        """No training waits for more clients than there are."""
+        if self.request.mode == "distributed" or not 0 < expected < self.request.quorum:
+            return
+        raise ConfigError(
+            Code.CONFIG_INVALID,
+            f"{self.request.quorum} clients are needed in each round, and there are "
+            f"{expected} members.",
+            where="quorum",
+            remedy="Add members and resume, or train anew with a quorum that they can make.",
+        )
+
     def _check_enough(self, attendance: Attendance, clients: int) -> None:
         """No job is made of too few: it would count on fewer users than there are."""
         terms = terms_of(self.request, clients)
         needed = self.request.quorum if terms is None else terms.threshold
-        if attendance.expected and needed > len(attendance.expected):
-            raise ConfigError(
-                Code.CONFIG_INVALID,
-                f"{needed} clients are needed in each round, and there are "
-                f"{len(attendance.expected)} members.",
-                where="quorum",
-                remedy="Train with a quorum that the members can make.",
-            )
         present = len(attendance.present)
         if present >= needed:
             return

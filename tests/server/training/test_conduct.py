@@ -76,6 +76,21 @@ def test_too_few_clients_end_it_before_there_is_a_job(made: Made, spent: Made) -
     assert outcome(trained).code == OK
 
 
+def test_more_clients_than_there_are_members_are_not_waited_for(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = made(quorum=3)
+    known = {"shop-1": None, "shop-2": None}
+    monkeypatch.setattr("server.training.conduct.members", lambda _: known)
+    with pytest.raises(ConfigError):
+        trained.run()
+    found = outcome(trained)
+    assert (found.code, found.where, found.passes) == (Code.CONFIG_INVALID, "quorum", False)
+    known["shop-3"] = None
+    trained.run()
+    assert outcome(trained).code == OK
+
+
 def test_a_round_without_its_quorum_ends_it_with_the_code(made: Made) -> None:
     trained = made(quorum=3)
     trained.grid.tampering = on_step(silence, 3, 1)
