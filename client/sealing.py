@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+import stat
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -56,8 +57,8 @@ def seal_folder(folder: Path, key_file: Path) -> Sealing:
         key_file: where the key is to be, outside of the folder; one that is there is used.
 
     Raises:
-        ConfigError: `config-invalid`, the key would lie in the folder, or another one is in
-            use; or client.toml cannot be read or edited.
+        ConfigError: `config-invalid`, the key would lie in the folder, others may read it, or
+            another one is in use; or client.toml cannot be read or edited.
         DataError: `store-sealed`, what is there is no key; or the disk refuses.
     """
     folder, key_file = folder.resolve(), key_file.resolve()
@@ -79,6 +80,7 @@ def seal_folder(folder: Path, key_file: Path) -> Sealing:
         if is_new:
             make_key(key_file)
         Sealer.load(key_file)
+        _check_private(key_file)
         write_private(folder / CLIENT_TOML, toml)
         done = tuple(_converted(DataFiles(folder, key_file)))
     return Sealing(done, key_file, is_new)
@@ -102,6 +104,15 @@ def unseal_folder(folder: Path) -> Sealing:
         done = tuple(_converted(DataFiles(folder, key_file), to_plain=True))
         write_private(folder / CLIENT_TOML, toml)
     return Sealing(done, key_file)
+
+
+def _check_private(key_file: Path) -> None:
+    if key_file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise _invalid(
+            "the key can be read by others than its owner",
+            str(key_file),
+            "chmod go-rwx it, or let a new one be made if somebody may have read it.",
+        )
 
 
 def _converted(files: DataFiles, *, to_plain: bool = False) -> Iterator[str]:

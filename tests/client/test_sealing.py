@@ -14,7 +14,7 @@ import pytest
 
 from client.data_files import EVENTS, HELDOUT, NAMES, REJECTED, SEALED, DataFiles
 from client.recorded_file import RECORDED
-from client.sealed import Sealer
+from client.sealed import Sealer, make_key
 from client.sealing import seal_folder, unseal_folder
 from client.store import CLIENT_TOML, ClientStore, data_files, sealer_of
 from common.errors import Code, ConfigError, DataError
@@ -126,6 +126,20 @@ def test_one_key_at_a_time(folder: Path, key: Path) -> None:
         seal_folder(folder, key)
     assert caught.value.code is Code.STORE_SEALED
     assert (folder / EVENTS).exists()
+
+
+@pytest.mark.parametrize("mode", [0o604, 0o640, 0o644, 0o666])
+def test_a_key_that_others_may_read_is_not_taken(folder: Path, key: Path, mode: int) -> None:
+    make_key(key)
+    key.chmod(mode)
+    toml = (folder / CLIENT_TOML).read_bytes()
+    with pytest.raises(ConfigError) as caught:
+        seal_folder(folder, key)
+    assert (caught.value.where, "chmod" in caught.value.remedy) == (str(key), True)
+    assert (folder / CLIENT_TOML).read_bytes() == toml
+    assert (folder / EVENTS).exists()
+    key.chmod(0o400)
+    assert seal_folder(folder, key).files
 
 
 def test_where_both_forms_are_the_sealed_one_counts(folder: Path, key: Path) -> None:
