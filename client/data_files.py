@@ -75,7 +75,12 @@ class DataFiles:
         """
         sealed = _bytes(self._sealed(name))
         if sealed is None:
-            return _bytes(self.folder / name)
+            plain = _bytes(self.folder / name)
+            if plain is not None:
+                return plain
+            sealed = _bytes(self._sealed(name))  # somebody may have sealed it between the two
+        if sealed is None:
+            return None
         sealer = self.sealer
         if sealer is None:
             raise DataError(

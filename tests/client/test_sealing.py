@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from client import data_files as data_files_module
 from client.data_files import EVENTS, HELDOUT, NAMES, REJECTED, SEALED, DataFiles
 from client.recorded_file import RECORDED
 from client.sealed import Sealer, make_key
@@ -140,6 +141,29 @@ def test_a_key_that_others_may_read_is_not_taken(folder: Path, key: Path, mode: 
     assert (folder / EVENTS).exists()
     key.chmod(0o400)
     assert seal_folder(folder, key).files
+
+
+@pytest.mark.parametrize("to_plain", [False, True])
+def test_who_reads_while_a_file_changes_its_form_finds_it(
+    tmp_path: Path, key: Path, monkeypatch: Any, to_plain: bool
+) -> None:
+    """Between the look for one form and the look for the other."""
+    make_key(key)
+    plain, sealed = DataFiles(tmp_path), DataFiles(tmp_path, key)
+    before, after = (sealed, plain) if to_plain else (plain, sealed)
+    real = data_files_module._bytes
+
+    def changed_after(path: Path) -> bytes | None:
+        found = real(path)
+        monkeypatch.setattr(data_files_module, "_bytes", real)
+        after.write(EVENTS, b"events")
+        return found
+
+    before.write(EVENTS, b"events")
+    monkeypatch.setattr(data_files_module, "_bytes", changed_after)
+    assert sealed.read(EVENTS) == b"events"
+    assert sealed.read(EVENTS) == b"events"
+    assert sealed.read(REJECTED) is None
 
 
 def test_where_both_forms_are_the_sealed_one_counts(folder: Path, key: Path) -> None:
