@@ -35,7 +35,8 @@ def train(
     ] = None,
     name: Annotated[str | None, typer.Option(help="Of the training; absent: the date.")] = None,
     resume: Annotated[
-        str | None, typer.Option(help="Name of a training that was begun: follow or continue it.")
+        str | None,
+        typer.Option(help="Name of a training that was begun: follow it, or go on, as a person."),
     ] = None,
     solver: Annotated[str | None, typer.Option(help="subspace, ials, dpsgd, popularity.")] = None,
     settings: Annotated[
@@ -64,7 +65,8 @@ def train(
         float | None, typer.Option(help="How long the start waits for members.")
     ] = None,
     attempts: Annotated[
-        int | None, typer.Option(help="Most sessions of a secure sum at a time.")
+        int | None,
+        typer.Option(help="Most sessions of a step's secure sum until a person resumes."),
     ] = None,
     promote: Annotated[
         bool | None, typer.Option(help="Give the finished model to clients, or not yet.")
