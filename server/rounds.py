@@ -197,23 +197,27 @@ class Rounds:
             else self._summed(schedule, index, inputs, asking, (self.job.terms, roster))
         )
         after = self._advance(schedule, before, heard)
+        record = self._record(schedule, index, heard, time.monotonic() - started)
+        self.registry.save(self.job, after, _privacy(schedule, after), record)
+        self.observer.round_done(record)
+        return after
+
+    def _record(self, schedule: Schedule, index: int, heard: _Heard, seconds: float) -> RoundRecord:
+        """What a step was, for whoever watches."""
         total = heard.total
-        record = RoundRecord(
+        return RoundRecord(
             step=index,
             of=len(schedule.steps),
             name=schedule.plan.releases[index].step,
             answered=tuple(member.name for member in heard.answered),
             refused={**self._absent, **heard.refused},
-            seconds=time.monotonic() - started,
+            seconds=seconds,
             bytes_down=heard.bytes_down,
             bytes_up=heard.bytes_up,
             noise_std=None if total is None else total.noise_std,
             signal_to_noise=None if total is None else _signal_to_noise(total),
             sessions=heard.sessions,
         )
-        self.registry.save(self.job, after, _privacy(schedule, after), record)
-        self.observer.round_done(record)
-        return after
 
     def _combined(self, schedule: Schedule, index: int, inputs: State, asking: Asking) -> _Heard:
         """A step in which every client adds its own noise, or nobody any."""

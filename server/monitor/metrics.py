@@ -95,6 +95,12 @@ def _of_runs(runs: Sequence[RunView]) -> Iterator[Metric]:
         ("run",),
         [((run.name,), run.completed) for run in runs],
     )
+    yield from _of_answers(runs)
+    yield from _of_traffic(runs)
+    yield from _of_last_rounds(runs)
+
+
+def _of_answers(runs: Sequence[RunView]) -> Iterator[Metric]:
     yield _counter(
         "hushrec_run_answered",
         "Rounds in which a client's release was used.",
@@ -107,6 +113,9 @@ def _of_runs(runs: Sequence[RunView]) -> Iterator[Metric]:
         ("run", "client", "code"),
         [((run.name, *pair), count) for run in runs for pair, count in run.refused.items()],
     )
+
+
+def _of_traffic(runs: Sequence[RunView]) -> Iterator[Metric]:
     yield _counter(
         "hushrec_run_sent_bytes", "Bytes sent to all clients.", ("run",),
         _sums(runs, lambda run: sum(record.bytes_down for record in run.rounds)),
@@ -119,7 +128,6 @@ def _of_runs(runs: Sequence[RunView]) -> Iterator[Metric]:
         "hushrec_run_round_seconds", "Wall time of all rounds.", ("run",),
         _sums(runs, lambda run: sum(record.seconds for record in run.rounds)),
     )  # fmt: skip
-    yield from _of_last_rounds(runs)
 
 
 def _of_last_rounds(runs: Sequence[RunView]) -> Iterator[Metric]:
