@@ -36,9 +36,9 @@ from common.errors import Code, DataError, HushRecError
 from common.interactions.readers import EventFile, read_events
 from common.interactions.table import event_table
 
-__all__ = ["Imported", "import_events"]
+__all__ = ["SAME", "Imported", "import_events"]
 
-_SAME: Final = ["user_id", "item_id", "datetime"]
+SAME: Final = ["user_id", "item_id", "datetime"]
 """Events that agree in these are one event."""
 _FILE: Final = "file"
 """Column of `rejected.csv`: where a row came from."""
@@ -155,7 +155,7 @@ def _merged(log: pd.DataFrame, new: pd.DataFrame, before: datetime | None) -> _M
     """The log first, then what is new, in its order; without what is too old."""
     fresh = recent_enough(new, before)
     whole = pd.concat([log, fresh], ignore_index=True) if len(log) else fresh
-    repeated = whole.duplicated(_SAME)
+    repeated = whole.duplicated(SAME)
     repeated.iloc[: len(log)] = False  # what was taken once stays as it is
     merged = whole[~repeated].reset_index(drop=True)
     added = len(merged) - len(log)

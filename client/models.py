@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from numpy.typing import NDArray
 
+from client.data_files import Stamp, stamp_of
 from client.model_pointer import CURRENT, FOLDER, Pointer, damaged, folder_of
 from common.arrays import State
 from common.artifacts import Manifest, arrays_to_bytes, load_artifact, save_artifact
@@ -112,13 +113,9 @@ class ModelStore:
                     raise
 
     @property
-    def stamp(self) -> tuple[int, ...]:
+    def stamp(self) -> Stamp:
         """Changes whenever another model was taken; cheap to look at."""
-        try:
-            found = (self._models / CURRENT).stat()
-        except OSError:
-            return ()
-        return found.st_mtime_ns, found.st_size, found.st_ino
+        return stamp_of(self._models / CURRENT)
 
     @property
     def _models(self) -> Path:

@@ -17,6 +17,7 @@ import pandas as pd
 from client.data_files import EVENTS, HELDOUT, REJECTED, DataFiles
 from client.doctor.findings import Finding, Patient, fail, fine, warn
 from client.frozen import copies_of, is_over
+from client.importing import SAME
 from client.keeping import oldest_kept, read_events_of, without_expired
 from client.recorded_log import RECORDED, is_in_the_clear, recorded_events
 from client.store import CLIENT_TOML, data_files
@@ -29,7 +30,6 @@ __all__ = ["check_data", "check_leftovers", "check_recorded", "check_rejected", 
 _DAY: Final = timedelta(days=1)
 _MANY: Final = 0.05
 """Share of rows from which on somebody should look at them."""
-_SAME: Final = ["user_id", "item_id", "datetime"]
 
 
 def check_data(patient: Patient) -> Iterator[Finding]:
@@ -53,7 +53,7 @@ def check_data(patient: Patient) -> Iterator[Finding]:
     )
     yield from _about_items(events, catalogue, where)
     yield from _about_times(events, patient, where)
-    repeated = int(events.duplicated(_SAME).sum())
+    repeated = int(events.duplicated(SAME).sum())
     if repeated:
         remedy = "Each counts once; export the log without them when you can."
         yield warn(f"{repeated} events are there twice", where, remedy)

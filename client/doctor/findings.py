@@ -4,17 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from client.owner import Owner
 from client.store import ClientSettings
 from common.errors import Code, HushRecError
 
-__all__ = ["Check", "Finding", "Level", "Patient", "fail", "fine", "run_checks", "warn", "worst"]
+__all__ = [
+    "SKEW",
+    "Check",
+    "Finding",
+    "Level",
+    "Patient",
+    "fail",
+    "fine",
+    "run_checks",
+    "warn",
+    "worst",
+]
 
+SKEW: Final = timedelta(minutes=5)
+"""What is later than this from now is of the future, and a clock is wrong."""
 Level: TypeAlias = Literal["ok", "warn", "fail"]
 """`fail`: something has to be done now. `warn`: somebody should know."""
 

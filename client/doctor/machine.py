@@ -9,12 +9,12 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Final
 
-from client.doctor.findings import Finding, Patient, fail, fine, warn
+from client.doctor.findings import SKEW, Finding, Patient, fail, fine, warn
 from client.enroll.start_files import ROOTS
 from client.launcher.versions import check_flower
 from common.certificates import load_certificate
@@ -27,7 +27,6 @@ _LEAST_DISK: Final = 100 * _MIB
 _LITTLE_DISK: Final = 1024 * _MIB
 _LITTLE_MEMORY: Final = 1024 * _MIB
 _LEAST_PYTHON: Final = (3, 11)
-_SKEW: Final = timedelta(minutes=5)
 _PIN: Final = re.compile(r"([\w-]+)(?:\[[\w,-]+\])?==([\w.]+)$")
 _NO_ROOM: Final = {errno.ENOSPC, errno.EDQUOT}
 _REMEDIES: Final = {
@@ -73,7 +72,7 @@ def check_clock(patient: Patient) -> Iterator[Finding]:
     """Without a network: what was made here, or for this client, is not of the future."""
     said = f"the clock says {patient.now.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     newest, path = _newest(patient.folder)
-    if newest > patient.now + _SKEW:
+    if newest > patient.now + SKEW:
         yield _behind(f"was written on {newest:%Y-%m-%d %H:%M} UTC, in the future; {said}", path)
     roots = patient.folder / ROOTS
     if roots.exists():

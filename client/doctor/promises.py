@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
 
 from client.budget_view import WindowView, view_budget
-from client.doctor.findings import Finding, Patient, fail, fine, warn
+from client.doctor.findings import SKEW, Finding, Patient, fail, fine, warn
 from client.enroll.begin import INVITATION
 from client.enroll.standing import client_items
 from client.store import CLIENT_TOML, POLICY_TOML
@@ -18,7 +18,6 @@ from common.privacy.roster import Roster
 
 __all__ = ["check_budget", "check_keys", "check_ledger", "check_policy", "check_roster"]
 
-_SKEW: Final = timedelta(minutes=5)
 _LITTLE: Final = 0.1
 """Share of a cap below which somebody should know."""
 _FEWEST_IN_SUMS: Final = 3
@@ -129,7 +128,7 @@ def check_ledger(patient: Patient) -> Iterator[Finding]:
             "Put the newest copy back; nothing is answered before.",
             Code.LEDGER_ROLLED_BACK,
         )
-    if written is not None and written > patient.now + _SKEW:
+    if written is not None and written > patient.now + SKEW:
         yield fail(
             f"its newest row is of {written.astimezone(UTC):%Y-%m-%d %H:%M} UTC, in the future",
             owner.ledger_path,

@@ -9,7 +9,6 @@ import http.client
 import socket
 import ssl
 from collections.abc import Iterator
-from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -19,8 +18,9 @@ from cryptography import x509
 from client.doctor.findings import Finding, Patient, fail, fine, warn
 from client.enroll.begin import INVITATION
 from client.enroll.start_files import ROOTS
-from client.launcher.endings import bad_certificate, clock_skew, skew_of
-from common.certificates import Certificate, is_issued_by, load_certificate
+from client.launcher.endings import clock_skew, skew_of
+from client.launcher.shown import distrusted
+from common.certificates import load_certificate
 from common.enrolment.cards import Invitation
 from common.errors import Code, HushRecError
 
@@ -42,7 +42,7 @@ def check_server(patient: Patient) -> Iterator[Finding]:
         with socket.create_connection((host.strip("[]"), int(port)), _SECONDS) as plain:
             yield from _over_tls(plain, host.strip("[]"), address, patient)
     except ssl.SSLCertVerificationError as error:
-        yield _distrusted(error, host.strip("[]"), int(port), address, folder / ROOTS)
+        yield _distrusted(error, address, folder / ROOTS)
     except OSError as error:
         yield fail(_said(error), address, _remedy(error), Code.SERVER_UNREACHABLE)
 
@@ -82,28 +82,11 @@ def _health(secure: ssl.SSLSocket, address: str) -> Iterator[Finding]:
         )
 
 
-def _distrusted(
-    error: ssl.SSLCertVerificationError, host: str, port: int, address: str, roots: Path
-) -> Finding:
-    shown = _shown(host, port)
+def _distrusted(error: ssl.SSLCertVerificationError, address: str, roots: Path) -> Finding:
     try:
-        signed = None if shown is None else is_issued_by(shown, load_certificate(roots))
+        return _finding(distrusted(address, error, [load_certificate(roots)]))
     except HushRecError as unreadable:
         return _finding(unreadable)
-    return _finding(bad_certificate(address, shown, error.verify_message, by_authority=signed))
-
-
-def _shown(host: str, port: int) -> Certificate | None:
-    """The certificate that is shown; it is looked at, and not believed."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with (
-        suppress(OSError, ValueError),
-        socket.create_connection((host, port), _SECONDS) as plain,
-        context.wrap_socket(plain, server_hostname=host) as seen,
-    ):
-        return x509.load_der_x509_certificate(seen.getpeercert(binary_form=True) or b"")
-    return None
 
 
 def _said(error: OSError) -> str:

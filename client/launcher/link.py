@@ -8,7 +8,6 @@ without anybody at the shop.
 from __future__ import annotations
 
 import logging
-import socket
 import ssl
 import threading
 import time
@@ -21,8 +20,10 @@ import httpx
 from cryptography import x509
 from flwr.supercore.run import RunNotRunningException
 
-from client.launcher.endings import Expelled, bad_certificate, clock_skew, skew_of, unreachable
-from common.certificates import Certificate, is_issued_by
+from client.jitter import spread
+from client.launcher.endings import Expelled, clock_skew, skew_of, unreachable
+from client.launcher.shown import distrusted
+from common.certificates import Certificate
 from common.errors import HushRecError
 from common.logs import Public, fields
 
@@ -35,7 +36,6 @@ _LONGEST_WAIT: Final = 10.0
 """Between two tries, seconds."""
 _BUSY: Final = frozenset({429, 502, 503, 504})
 """Nobody's answer to the call: the server, or what stands before it, cannot just now."""
-_PEEK_SECONDS: Final = 5.0
 
 
 @dataclass
@@ -124,7 +124,8 @@ class Link:
     def _failure(self, error: Exception) -> HushRecError:
         found = next((one for one in _causes(error) if isinstance(one, ssl.SSLError)), None)
         if isinstance(found, ssl.SSLCertVerificationError):
-            return self._mended(self._distrusted(found))
+            roots = None if self.roots is None else _certificates(self.roots)
+            return self._mended(distrusted(self.address, found, roots))
         return unreachable(self.address, f"no answer: {str(error) or type(error).__name__}")
 
     def _mended(self, error: HushRecError) -> HushRecError:
@@ -132,26 +133,6 @@ class Link:
         if not self.met:
             raise error
         return error
-
-    def _distrusted(self, error: ssl.SSLCertVerificationError) -> HushRecError:
-        shown = self._shown()
-        signed = None
-        if shown is not None and self.roots is not None:
-            signed = any(is_issued_by(shown, one) for one in _certificates(self.roots))
-        return bad_certificate(self.address, shown, error.verify_message, by_authority=signed)
-
-    def _shown(self) -> Certificate | None:
-        """The certificate that the server shows; asked for nothing else, and not believed."""
-        host, _, port = self.address.rpartition(":")
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        with (
-            suppress(OSError, ValueError),
-            socket.create_connection((host.strip("[]"), int(port)), _PEEK_SECONDS) as plain,
-            context.wrap_socket(plain, server_hostname=host.strip("[]")) as seen,
-        ):
-            return x509.load_der_x509_certificate(seen.getpeercert(binary_form=True) or b"")
-        return None
 
     def _is_away(self, reason: HushRecError) -> None:
         with self._lock:
@@ -177,8 +158,7 @@ def _waits() -> Iterator[float]:
     """Longer and longer; shops that lost the server together do not all come back at once."""
     longest = 0.5
     while True:
-        last_digits = time.monotonic_ns() // 1000 % 1000 / 1000
-        yield longest * (1 + last_digits) / 2
+        yield spread(longest)
         longest = min(2 * longest, _LONGEST_WAIT)
 
 

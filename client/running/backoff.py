@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Final
+
+from client.jitter import spread
 
 __all__ = ["Backoff"]
 
@@ -44,9 +45,4 @@ class Backoff:
         doubled = self.first_seconds * 2 ** min(self._ended, _MOST_DOUBLINGS)
         self._ended += 1
         wait = self.longest_seconds if lasting else min(doubled, self.longest_seconds)
-        return wait * (1 + _last_digits()) / 2
-
-
-def _last_digits() -> float:
-    """Of a clock that is nobody else's, in [0, 1)."""
-    return time.monotonic_ns() // 1000 % 1000 / 1000
+        return spread(wait)
