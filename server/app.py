@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +13,7 @@ from server.job_files import JOB_FILE, ROSTER_FILE, read_job, read_roster
 from server.keys import HOME_SETTING, key_of, server_home
 from server.record import Observer, SilentObserver
 from server.registry import Registry
-from server.roster import gather
+from server.roster import Attendance
 from server.rounds import Rounds
 from server.seen import RECORD_MARK
 from server.training.conduct import Conductor
@@ -26,6 +25,10 @@ __all__ = ["JOB_FILE", "ROSTER_FILE", "app", "make_app", "read_job", "read_roste
 RUN_SETTING: Final = "run"
 DELIVER_SETTING: Final = "deliver"
 """Run configuration key: not empty, and the promoted model is delivered, nothing else."""
+_WAIT_SECONDS: Final = 120.0
+"""Nodes that are still starting have so long to appear; the run goes on with those that did."""
+_HELLO_SECONDS: Final = 600.0
+"""How long nodes have to say who they are."""
 
 
 def make_app(
@@ -70,11 +73,13 @@ def _run_prepared(
     job = read_job(folder)
     key_of(job, home)  # before anybody is asked anything
     roster = read_roster(folder)
-    _wait_for_nodes(grid, job.clients)
+    attendance = Attendance(grid, job.catalogue_version, roster)
+    attendance.wait(job.clients, _WAIT_SECONDS)
+    attendance.gather(_HELLO_SECONDS)
     Rounds(
         grid=grid,
         job=job,
-        members=gather(grid, job, roster),
+        members=attendance.present,
         registry=Registry(folder / "server"),
         observer=observer,
         home=home,
@@ -94,13 +99,6 @@ def _named(context: Context, setting: str) -> Path:
             remedy="Use `flwr run . --run-config 'run=\"/path/to/run\"'`, or `hushrec server`.",
         )
     return Path(named)
-
-
-def _wait_for_nodes(grid: Grid, expected: int, limit_seconds: float = 120.0) -> None:
-    """Give nodes that are still starting time to appear; go on with those that did."""
-    deadline = time.monotonic() + limit_seconds
-    while len(list(grid.get_node_ids())) < expected and time.monotonic() < deadline:
-        time.sleep(0.05)
 
 
 app = make_app()

@@ -25,7 +25,7 @@ from server.quorum import NO_ANSWER, QuorumError, error_of
 
 __all__ = ["NO_ANSWER", "Attendance", "Member", "gather"]
 
-_LOOK_SECONDS: Final = 0.5
+_LOOK_SECONDS: Final = 0.1
 _LOG: Final = logging.getLogger("hushrec.server")
 
 

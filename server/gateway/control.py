@@ -20,7 +20,7 @@ from common.bundle import bundle_sha256
 from common.errors import Code, ConfigError, HushRecError, RunError
 from server.gateway.folder import ServerFolder
 
-__all__ = ["Control", "RunState"]
+__all__ = ["Control", "RunState", "operator_client"]
 
 _Answer = TypeVar("_Answer")
 _FINISHED: Final = "finished"
@@ -117,7 +117,7 @@ class Control:
 
     def _called(self, call: Callable[[ControlHttpClient], _Answer]) -> _Answer:
         try:
-            with closing(self._client()) as client:
+            with closing(operator_client(self.folder, str(self.inside))) as client:
                 return call(client)
         except httpx.HTTPStatusError as error:
             raise _refused(error, str(self.inside)) from None
@@ -129,16 +129,26 @@ class Control:
                 remedy="Start it with `hushrec server run`, or say --inside.",
             ) from None
 
-    def _client(self) -> ControlHttpClient:
-        return ControlHttpClient.from_server_address(
-            str(self.inside),
-            insecure=False,
-            root_certificates=self.folder.inside.certificate.read_bytes(),
-            interceptors=[
-                RuntimeVersionHttpInterceptor(component_name="flwr CLI"),
-                _Bearing(self.folder.operator_token()),
-            ],
-        )
+
+def operator_client(
+    folder: ServerFolder, inside: str, roots: bytes | None = None
+) -> ControlHttpClient:
+    """Flower's own client of Control, with the operator's token; whoever makes it closes it.
+
+    Args:
+        folder: the server's, with its token and the certificate of the inside.
+        inside: where Control is, IP:PORT.
+        roots: PEM of what the server's certificate is checked by; None takes the inside's own.
+    """
+    return ControlHttpClient.from_server_address(
+        inside,
+        insecure=False,
+        root_certificates=folder.inside.certificate.read_bytes() if roots is None else roots,
+        interceptors=[
+            RuntimeVersionHttpInterceptor(component_name="flwr CLI"),
+            _Bearing(folder.operator_token()),
+        ],
+    )
 
 
 class _UnknownRunError(RunError):

@@ -13,13 +13,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 from common.errors import Code, RunError
 from simulations.deployment import keeper
 
 __all__ = ["Processes", "Seen", "Unit", "until"]
 
+_Found = TypeVar("_Found")
 _KEEPER: Final = (sys.executable, "-I", "-S", keeper.__file__)
 _LOOK_SECONDS: Final = 0.05
 _FAREWELL_SECONDS: Final = 20.0
@@ -277,17 +278,18 @@ class _Life:
         _send(self.pid, signal.SIGKILL)
 
 
-def until(condition: Callable[[], object], what: str, seconds: float) -> None:
-    """Wait for a condition that nobody tells of.
+def until(condition: Callable[[], _Found], what: str, seconds: float) -> _Found:
+    """Wait for a condition that nobody tells of; its first value that is true.
 
     Raises:
         TimeoutError: it did not come true in time; says what.
     """
     deadline = time.monotonic() + seconds
-    while not condition():
+    while not (found := condition()):
         if time.monotonic() > deadline:
             raise TimeoutError(what)
         time.sleep(_LOOK_SECONDS)
+    return found
 
 
 def _send(pid: int, number: signal.Signals) -> bool:

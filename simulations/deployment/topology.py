@@ -15,9 +15,9 @@ from types import TracebackType
 from typing import Final, Self
 
 from server.keys import HOME_VARIABLE
-from simulations.deployment.control import Control
 from simulations.deployment.layout import Layout, Places
 from simulations.deployment.processes import Processes, Unit, until
+from simulations.deployment.registrar import Registrar
 from simulations.deployment.relay import Relays
 
 __all__ = ["SERVER", "SUPEREXEC", "Federation", "Pace", "environment"]
@@ -66,7 +66,7 @@ class Federation:
         self._elsewhere = elsewhere
         self.processes = Processes(self.places.logs)
         self.relays = Relays()
-        self._control: Control | None = None
+        self._control: Registrar | None = None
 
     def __enter__(self) -> Self:
         self.relays.__enter__()
@@ -89,10 +89,10 @@ class Federation:
         return tuple(sorted(self.layout.shops))
 
     @property
-    def control(self) -> Control:
+    def control(self) -> Registrar:
         """What the operator uses; the server must have been started once."""
         if self._control is None:
-            self._control = Control(self.places.server, self.layout.inside)
+            self._control = Registrar(self.places.server, self.layout.inside)
         return self._control
 
     def start(self, shops: Iterable[str] | None = None) -> None:

@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -35,6 +34,7 @@ from flwr.proto.fab_pb2 import Fab as FabProto
 from flwr.supercore.control.control_http_client import ControlHttpClient
 from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
 
+from simulations.deployment import processes
 from tests.client.launcher.bundles import MARK
 
 BIN = Path(sys.executable).parent
@@ -44,12 +44,7 @@ PATIENCE_SECONDS = 200
 
 def until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS) -> Any:
     """The first true value of `condition`, looked at until it is too late."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        if time.monotonic() > deadline:
-            raise TimeoutError(what)
-        time.sleep(0.05)
-    return found
+    return processes.until(condition, what, seconds)
 
 
 def free_port() -> int:

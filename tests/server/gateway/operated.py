@@ -9,27 +9,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import httpx
 from flwr.supercore.control.control_http_client import ControlHttpClient
-from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
-from flwr.supercore.protobuf.client import ProtobufCall, ProtobufRequestContext
 
+from server.gateway.control import operator_client
 from server.gateway.folder import ServerFolder
 from tests.client.launcher.deployment import BIN, Deployment, environment, free_port, until
 
 OUTSIDE = "127.0.0.2"
 INSIDE = "127.0.0.1"
-
-
-class Bearing:
-    """Adds the operator's token to a call, as `flwr` does."""
-
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    def intercept(self, context: ProtobufRequestContext, call_next: ProtobufCall) -> httpx.Response:
-        context.request.headers["Authorization"] = f"Bearer {self._token}"
-        return call_next(context)
 
 
 @dataclass
@@ -94,15 +81,7 @@ class Operated(Deployment):
 
     def controlling(self, address: str, roots: Path) -> ControlHttpClient:
         """The same, for whatever address."""
-        return ControlHttpClient.from_server_address(
-            address,
-            insecure=False,
-            root_certificates=roots.read_bytes(),
-            interceptors=[
-                RuntimeVersionHttpInterceptor(component_name="flwr CLI"),
-                Bearing(self.server.operator_token()),
-            ],
-        )
+        return operator_client(self.server, address, roots.read_bytes())
 
     def accesses(self) -> list[dict[str, Any]]:
         """The lines of the access log."""

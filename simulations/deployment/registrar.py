@@ -14,30 +14,17 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from flwr.proto.control_pb2 import ListNodesRequest, ListRunsRequest, RegisterNodeRequest
 from flwr.proto.node_pb2 import NodeInfo
-from flwr.supercore.control.control_http_client import ControlHttpClient
-from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
-from flwr.supercore.protobuf.client import ProtobufCall, ProtobufRequestContext
 
+from server.gateway.control import operator_client
 from server.gateway.folder import ServerFolder
 
-__all__ = ["Control"]
+__all__ = ["Registrar"]
 
 _NO_ANSWER: Final = (httpx.HTTPError, OSError)
 
 
-class _Bearing:
-    """Adds the operator's token to a call, as `flwr` does."""
-
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    def intercept(self, context: ProtobufRequestContext, call_next: ProtobufCall) -> httpx.Response:
-        context.request.headers["Authorization"] = f"Bearer {self._token}"
-        return call_next(context)
-
-
-class Control:
-    """Flower's Control API of a running server; use as a context manager.
+class Registrar:
+    """Flower's list of nodes at a running server; use as a context manager.
 
     Args:
         home: the server's, with token and certificate.
@@ -45,16 +32,7 @@ class Control:
     """
 
     def __init__(self, home: Path, inside: str) -> None:
-        folder = ServerFolder.of_server(home)
-        self._client = ControlHttpClient.from_server_address(
-            inside,
-            insecure=False,
-            root_certificates=folder.inside.certificate.read_bytes(),
-            interceptors=[
-                RuntimeVersionHttpInterceptor(component_name="flwr CLI"),
-                _Bearing(folder.operator_token()),
-            ],
-        )
+        self._client = operator_client(ServerFolder.of_server(home), inside)
 
     def __enter__(self) -> Self:
         return self
