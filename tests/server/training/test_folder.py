@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 
 import pytest
@@ -123,40 +122,10 @@ def test_an_outcome_is_that_of_one_run(tmp_path: Path) -> None:
     assert made.outcome(4) is None
 
 
-@pytest.mark.parametrize(
-    ("missing", "refused", "passes"),
-    [
-        (1, {}, False),
-        (1, {"a": NO_ANSWER, "b": "policy-bundle"}, True),
-        (2, {"a": NO_ANSWER, "b": "policy-bundle"}, False),
-        (1, {"b": "budget-lifetime"}, False),
-        (2, {"a": "client-unready", "b": "flower-error"}, True),
-    ],
-)
-def test_too_few_may_pass_where_enough_are_silent(
-    missing: int, refused: dict[str, str], passes: bool
-) -> None:
-    error = QuorumError("too few.", missing=missing, refused=refused)
-    again = pickle.loads(pickle.dumps(error))
-    for one in (error, again):
-        assert one.passes is passes
-        assert Outcome.of_error(1, one).passes is passes
-    assert str(again) == str(error)
-
-
-def test_what_clients_were_charged_for_in_vain_is_not_tried_again_by_itself() -> None:
-    assert not QuorumError("no total.", charged=True).passes
-    assert not pickle.loads(pickle.dumps(QuorumError("no total.", charged=True))).passes
-    assert QuorumError("no total.", missing=2, refused={"a": "policy-mode"}, silent=2).passes
-
-
-def test_who_was_asked_as_often_as_a_program_may_is_not_hoped_for() -> None:
-    refused = {"a": NO_ANSWER, "b": NO_ANSWER}
-    hoped = QuorumError("too few.", refused=refused, held=["a"])
-    in_vain = QuorumError("too few.", refused=refused, held=["a", "b"])
-    assert hoped.passes
-    assert not in_vain.passes
-    assert not pickle.loads(pickle.dumps(in_vain)).passes
+@pytest.mark.parametrize("held", [(), ("a",)], ids=["may be asked", "held"])
+def test_an_outcome_passes_as_its_error_does(held: tuple[str, ...]) -> None:
+    error = QuorumError("too few.", refused={"a": NO_ANSWER}, held=held)
+    assert Outcome.of_error(1, error).passes is error.passes is (not held)
 
 
 def test_a_person_resumes_what_ended_and_no_more(tmp_path: Path) -> None:
