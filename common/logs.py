@@ -40,6 +40,7 @@ __all__ = [
     "VARIABLE",
     "Public",
     "Style",
+    "asked_style",
     "configure",
     "configure_by_environment",
     "configure_process",
@@ -48,7 +49,6 @@ __all__ = [
     "is_guarded",
     "is_quoting",
     "relay",
-    "style_for",
     "vouch",
 ]
 
@@ -102,18 +102,15 @@ def configure(role: str, style: Style, *, holds_data: bool = True) -> None:
 
 def configure_by_environment(role: str) -> bool:
     """As `configure`, where `HUSHREC_LOG` names a style; whether it does."""
-    named = os.environ.get(VARIABLE, "")
-    if named not in set(Style):
+    if os.environ.get(VARIABLE, "") not in set(Style):
         return False
-    configure(role, Style(named))
+    configure(role, asked_style())
     return True
 
 
 def configure_process(role: str, *, holds_data: bool = True) -> None:
     """As `configure`, in the style that `HUSHREC_LOG` names, else text for a terminal alone."""
-    named = os.environ.get(VARIABLE, "")
-    asked = Style(named) if named in set(Style) else None
-    configure(role, style_for(asked), holds_data=holds_data)
+    configure(role, asked_style(), holds_data=holds_data)
 
 
 def is_configured() -> bool:
@@ -134,10 +131,11 @@ def is_quoting() -> bool:
     return os.environ.get("HUSHREC_DEBUG", "0") not in ("", "0")
 
 
-def style_for(asked: Style | None) -> Style:
-    """The style that was asked for; else text for a terminal, JSON for anything else."""
-    if asked is not None:
-        return asked
+def asked_style() -> Style:
+    """The style that `HUSHREC_LOG` names; else text for a terminal, JSON for anything else."""
+    named = os.environ.get(VARIABLE, "")
+    if named in set(Style):
+        return Style(named)
     return Style.TEXT if sys.stderr.isatty() else Style.JSON
 
 

@@ -28,7 +28,7 @@ from client.launcher.parcel import Errand, Packed, read_errand, write_packed
 from client.launcher.versions import check_flower
 from client.release import answer_code
 from common.errors import Code, HushRecError, ProtocolError
-from common.logs import configure_by_environment
+from common.logs import configure_process
 from common.processes import end_with_parent
 from common.public_codes import told
 
@@ -40,8 +40,7 @@ _LOG = logging.getLogger("hushrec.launcher")
 def main() -> None:
     """Answer one message. Without an answer the node says `internal`."""
     end_with_parent()
-    if not configure_by_environment("task"):
-        logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+    configure_process("task")
     check_flower()
     with _own_stdout() as out:
         errand, packed = read_errand(sys.stdin.buffer)

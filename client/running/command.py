@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from common.logs import VARIABLE, Style, configure, style_for, vouch
+from common.logs import Style, asked_style, configure, vouch
 from common.terminal import finish
 
 if TYPE_CHECKING:  # what the command needs is imported when it runs
@@ -56,7 +55,7 @@ def run(
 
         start = _start(client_dir.resolve(), superlink, service, monitor, poll_seconds)
         name = start.owner.settings.name
-        configure("run", style_for(log or _asked()))  # so far nothing could quote anybody
+        configure("run", log or asked_style())  # so far nothing could quote anybody
         vouch(name)
         _LOG.info("client %s", name)
         run_client(start)
@@ -83,8 +82,3 @@ def _pair(certificate: Path | None, key: Path | None) -> tuple[str, ...]:
     named = {"--certificate": certificate, "--key": key}
     given = {name: path for name, path in named.items() if path is not None}
     return tuple(word for name, path in given.items() for word in (name, str(path.resolve())))
-
-
-def _asked() -> Style | None:
-    named = os.environ.get(VARIABLE, "")
-    return Style(named) if named in set(Style) else None

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from common.logs import Public, configure_by_environment, fields
+from common.logs import Public, configure_process, fields
 from common.terminal import finish
 
 
@@ -27,7 +27,7 @@ def main(
 ) -> None:
     """Serve recommendations to this client's own shop."""
     os.umask(0o077)  # a socket or file that is made here is the owner's alone
-    configure_by_environment("service")
+    configure_process("service")
     over = threading.Event()
     for sign in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sign, lambda *_: over.set())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -74,6 +75,17 @@ def test_a_process_that_dies_is_an_error_of_its_own(client: Shop) -> None:
     with pytest.raises(RunError, match="ended without an answer") as caught:
         run_task(errand(client.folder), Packed(b"\xff", b"\xff"))
     assert caught.value.code is Code.INTERNAL
+
+
+def test_it_logs_in_the_form_that_cannot_quote_whatever_its_node_does(
+    client: Shop, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("HUSHREC_LOG", raising=False)
+    (client.folder / "events.parquet").write_bytes(b"a row of Ada Lovelace")
+    assert code(run_task(errand(client.folder), hello())) == Code.CLIENT_UNREADY
+    (line,) = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    assert (line["role"], line["event"], line["code"]) == ("task", "refused", "client-unready")
+    assert "error" not in line
 
 
 def test_neither_the_path_nor_the_environment_of_the_node_leads_to_other_code(

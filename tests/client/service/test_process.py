@@ -91,7 +91,8 @@ def test_what_cannot_be_served_is_said_with_a_code(folder):
     words = (*MODULE, str(folder), "--listen", "0.0.0.0:50051")
     done = subprocess.run(words, capture_output=True, check=False, text=True)
     assert done.returncode == 2
-    assert "docs/errors/config-invalid.md" in done.stderr
+    (line,) = [json.loads(line) for line in done.stderr.splitlines()]
+    assert (line["role"], line["code"]) == ("service", "config-invalid")
 
 
 def test_the_command_asks_what_a_shop_asks(folder):
