@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
-from flwr.proto.fleet_pb2 import PushMessagesRequest
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 
 from client.enroll.node_key import NODE_KEY
@@ -28,30 +30,18 @@ from server.training.folder import Training
 from server.training.request import Request
 from simulations.deployment.processes import Unit
 from simulations.deployment.topology import Federation, Pace, environment
-from tests.simulations.deployment.wire_account import FIELDS, Account
-from tests.simulations.deployment.wire_proxy import Recorder
+from tests.simulations.deployment.wire_account import Account
+from tests.simulations.deployment.wire_changes import CHANGES
+from tests.simulations.deployment.wire_fields import FIELDS, folded
+from tests.simulations.deployment.wire_network import ELSEWHERE, UNSHARE, why_not
+from tests.simulations.deployment.wire_proxy import Connection, Recorder
 from tests.simulations.deployment.wire_requests import Undeclared, requests_of
 
-HONEST_NODE = ("-m", "client.launcher")
-LEAKING_NODE = """
-import runpy, sys
-from client.launcher import child
-child._COMMAND = (sys.executable, "-I", "-c", sys.argv.pop(1))
-sys.argv[0] = "launcher"
-runpy.run_module("client.launcher", run_name="__main__")
-"""
-LEAKING_TASK = """
-from flwr.app import MetricRecord
-from client.launcher import task
-from client.launcher.parcel import Packed
-honest = Packed.of.__func__
-def leaking(cls, message):
-    message.content["extra"] = MetricRecord({"users": 42})
-    return honest(cls, message)
-Packed.of = classmethod(leaking)
-task.main()
-"""
-"""A task that says one number more than the app; the node around it is ours."""
+PROGRAM = Path(__file__).with_name("wire_program.py")
+NETWORK = Path(__file__).with_name("wire_network.py")
+LOOKS_FOR_IPV6 = {(repr(("::1", 0)),)}
+"""urllib3, which Flower imports, takes a free port on loopback, and nobody listens there."""
+GUIDE = Path(__file__).parents[3] / "docs" / "guide" / "privacy.md"
 
 
 @dataclass
@@ -61,53 +51,68 @@ class Scene:
     federation: Federation
     recorders: dict[str, Recorder]
     runs: dict[int, Path]
+    folder: Path
+    no_network: str
+    """Why the shops have no networks of their own; empty where they have."""
 
     def account(self, name: str) -> Account:
         """Of one shop, nothing taken yet."""
         home = self.federation.places.shop(name)
         key = load_ssh_private_key((home / NODE_KEY).read_bytes(), None).public_key()
-        recorder = self.recorders[name]
-        told = b"".join(map(bytes, recorder.told))
         public = public_key_to_bytes(key)  # type: ignore[arg-type]
-        return Account(home, recorder.address, public, self.runs, told)
+        return Account(home, self.recorders[name].address, public, self.runs)
 
-    def sent(self, name: str) -> list[bytes]:
-        return [bytes(one) for one in self.recorders[name].sent]
+    def connections(self, name: str) -> list[Connection]:
+        return self.recorders[name].connections
+
+    def asked_for(self, name: str) -> list[tuple[str, str, list[str]]]:
+        """Who in the shop asked Python for a way out: event, and with whom."""
+        lines = (self.folder / f"{name}.jsonl").read_text().splitlines()
+        return [tuple(json.loads(line)) for line in lines]
+
+    def counted(self, name: str) -> dict[str, int]:
+        """What the kernel counted in the shop's network; what is not there was nought."""
+        return Counter(json.loads((self.folder / f"{name}.json").read_text()))
 
 
 @pytest.fixture(scope="module")
 def scene(laid_out: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """Shop north is as it should be; south says one number more."""
+    folder = tmp_path_factory.mktemp("wire")
     with ExitStack() as stack:
-        federation = stack.enter_context(Federation(laid_out, Pace(restart_seconds=None)))
+        federation = stack.enter_context(
+            Federation(laid_out, Pace(task_poll_seconds=0.3, restart_seconds=None))
+        )
         bundle = _allowed(federation)
         recorders = {}
         for name in federation.shops:
-            recorders[name] = stack.enter_context(
-                Recorder(
-                    federation.places.server,
-                    federation.layout.listen,
-                    tmp_path_factory.mktemp(name),
-                )
-            )
+            (folder / name).mkdir()
+            recorder = Recorder(federation.places.server, federation.layout.listen, folder / name)
+            recorders[name] = stack.enter_context(recorder)
+        scene = Scene(federation, recorders, {}, folder, why_not())
         federation.start_server()
         federation.processes.start(federation.superexec_unit())
-        for name, recorder in recorders.items():
-            program = ("-c", LEAKING_NODE, LEAKING_TASK) if name == "south" else HONEST_NODE
-            federation.processes.start(_node(federation, name, program, recorder.address))
+        for name in federation.shops:
+            federation.processes.start(_node(scene, name))
         federation.wait_online(federation.shops)
-        runs = dict(_trained(federation, bundle))
+        scene.runs.update(_trained(federation, bundle))
         for name in federation.shops:
             federation.processes.stop(name)
-        yield Scene(federation, recorders, runs)
+        yield scene
 
 
-def _node(federation: Federation, name: str, program: Sequence[str], address: str) -> Unit:
-    """A shop's node alone, behind its recorder."""
-    home = federation.places.shop(name)
+def _node(scene: Scene, name: str) -> Unit:
+    """A shop's node alone, behind its recorder; in a network of its own where there can be."""
+    federation, recorder = scene.federation, scene.recorders[name]
+    home, listen = federation.places.shop(name), recorder.address
+    kind = "leaking-node" if name == "south" else "honest-node"
+    port, counted = listen.rpartition(":")[2], scene.folder / f"{name}.json"
+    alone = (*UNSHARE, sys.executable, "-I", "-S", str(NETWORK), port, str(recorder.unix))
     command = (
-        *(sys.executable, "-I", *program, str(home), "--superlink", address),
-        *("--root-certificates", str(home / ROOTS), "--poll-seconds", "0.1"),
+        *(() if scene.no_network else (*alone, str(counted))),
+        *(sys.executable, "-I", str(PROGRAM), str(scene.folder / f"{name}.jsonl"), kind),
+        *(str(home), "--superlink", listen, "--root-certificates", str(home / ROOTS)),
+        *("--poll-seconds", "0.3"),
     )
     return Unit(name, command, environment(federation.places.logs / f"wire-{name}"))
 
@@ -127,7 +132,9 @@ def _trained(federation: Federation, bundle: bytes) -> Iterator[tuple[int, Path]
     home = federation.places.server
     control = Control(ServerFolder.opened(home), Address.read(federation.layout.inside))
     asked = {
-        "wire-local": Request(rounds=1, dim=4, quorum=2, epsilon=4.0, delta=5e-4),
+        "wire-local": Request(
+            solver="popularity", quorum=2, epsilon=2.0, delta=2e-4, promote=False
+        ),
         "wire-sums": Request(solver="popularity", mode="distributed", epsilon=2.0, delta=2e-4),
     }
     for name, request in asked.items():
@@ -144,7 +151,10 @@ def test_what_leaves_a_shop(scene: Scene, subtests: pytest.Subtests) -> None:
     """One test, since tests of one module may be dealt to several processes."""
     checks: list[Callable[[Scene], None]] = [
         every_byte_of_an_honest_shop_is_accounted_for,
+        an_honest_shop_asks_for_no_other_way_out,
+        an_honest_shop_has_no_other_way_out,
         one_number_more_in_a_reply_is_found,
+        a_datagram_elsewhere_is_found,
         whatever_else_is_added_is_found,
         every_field_of_the_table_was_seen,
     ]
@@ -153,58 +163,80 @@ def test_what_leaves_a_shop(scene: Scene, subtests: pytest.Subtests) -> None:
             check(scene)
 
 
+def test_the_guide_counts_the_changes_right() -> None:
+    found = re.search(r"so are (\d+) other ways", GUIDE.read_text())
+    assert found is not None
+    assert int(found[1]) == len(CHANGES)
+
+
 def every_byte_of_an_honest_shop_is_accounted_for(scene: Scene) -> None:
     account = scene.account("north")
-    account.take(scene.sent("north"))
-    steps = [f"{STEP} 0", f"{STEP} 1"]
+    account.take(scene.connections("north"))
     stages = [f"{SUM} {stage}" for stage in STAGES]
-    wanted = {HELLO, RECEIPT, MODEL, *steps, *stages}
+    wanted = {HELLO, RECEIPT, MODEL, f"{STEP} 0", *stages}
     assert set(account.answers) == wanted
     with Owner.of(account.shop).ledger() as ledger:
         spent = [row.body["release_sha256"] for row in ledger.rows("spend")]
     assert account.charged == spent
     items = read_job(next(iter(scene.runs.values()))).n_items
     assert account.data_bytes[f"{STEP} 0"] == 4 * items  # one number for each item of the catalogue
-    silent = wanted - {*steps, f"{SUM} masked"}
+    silent = wanted - {f"{STEP} 0", f"{SUM} masked"}
     assert all(account.data_bytes[one] == 0 for one in silent)
+
+
+def an_honest_shop_asks_for_no_other_way_out(scene: Scene) -> None:
+    """Of Python: only its node connects, only to the server, and starts nothing but tasks."""
+    assert scene.recorders["north"].failed == []
+    host, port = scene.recorders["north"].address.split(":")
+    seen = scene.asked_for("north")
+    by_event: dict[tuple[str, str], set[tuple[str, ...]]] = {}
+    for who, event, said in seen:
+        by_event.setdefault((who, event), set()).add(tuple(said))
+    task = [sys.executable, "-I", str(PROGRAM), str(scene.folder / "north.jsonl"), "honest-task"]
+    assert by_event == {
+        ("honest-node", "subprocess.Popen"): {(repr(sys.executable), repr(task))},
+        ("honest-node", "socket.getaddrinfo"): {(repr(host), port)},  # an address: nobody is asked
+        ("honest-node", "socket.connect"): {(repr((host, int(port))),)},
+        ("honest-node", "socket.bind"): LOOKS_FOR_IPV6,
+        ("honest-task", "socket.bind"): LOOKS_FOR_IPV6,
+    }
+    connects = [event for _, event, _ in seen if event == "socket.connect"]
+    assert len(connects) == len(scene.connections("north"))
+
+
+def an_honest_shop_has_no_other_way_out(scene: Scene) -> None:
+    """Of the kernel, which counts what libraries do too."""
+    if scene.no_network:
+        pytest.skip(scene.no_network)
+    counted = scene.counted("north")
+    assert counted["passed"] == counted["Tcp ActiveOpens"] == len(scene.connections("north"))
+    assert {name: counted[name] for name in ELSEWHERE} == dict.fromkeys(ELSEWHERE, 0)
 
 
 def one_number_more_in_a_reply_is_found(scene: Scene) -> None:
     with pytest.raises(Undeclared, match="more than its reply"):
-        scene.account("south").take(scene.sent("south"))
+        scene.account("south").take(scene.connections("south"))
+
+
+def a_datagram_elsewhere_is_found(scene: Scene) -> None:
+    events = [event for who, event, _ in scene.asked_for("south") if who == "leaking-task"]
+    sent = events.count("socket.sendto")
+    assert sent == len(events) / 2 > 0  # it looks for IPv6 too
+    if not scene.no_network:
+        assert scene.counted("south")["Udp OutDatagrams"] == sent
 
 
 def whatever_else_is_added_is_found(scene: Scene) -> None:
+    recorded = scene.connections("north")
     for what, change in CHANGES.items():
-        changed = [change(stream) for stream in scene.sent("north")]
-        assert changed != scene.sent("north"), what
-        with pytest.raises(Undeclared):
+        changed = [one.saying(change.make(bytes(one.sent.data))) for one in recorded]
+        assert any(a.sent.data != b.sent.data for a, b in zip(changed, recorded, strict=True)), what
+        with pytest.raises(Undeclared, match=change.found):
             scene.account("north").take(changed)
 
 
 def every_field_of_the_table_was_seen(scene: Scene) -> None:
     """No field stands in it that no shop sends."""
-    streams = [one for name in scene.recorders for one in scene.sent(name)]
+    streams = [bytes(one.sent.data) for name in scene.recorders for one in scene.connections(name)]
     seen = {name for one in streams for request in requests_of(one) for name, _ in request.fields}
-    assert set(FIELDS) <= {name.replace(".children.children", ".children") for name in seen}
-
-
-def _with_header(stream: bytes) -> bytes:
-    return stream.replace(b"\r\n\r\n", b"\r\nx-users: 42\r\n\r\n", 1)
-
-
-def _with_runtime(stream: bytes) -> bytes:
-    zero = PushMessagesRequest(clientapp_runtime_list=[0.0]).SerializeToString()
-    more = PushMessagesRequest(clientapp_runtime_list=[1.5]).SerializeToString()
-    return stream.replace(zero, more)
-
-
-CHANGES: dict[str, Callable[[bytes], bytes]] = {
-    "a header": _with_header,
-    "a duration": _with_runtime,
-    "a query": lambda stream: stream.replace(b" HTTP/1.1", b"?users=42 HTTP/1.1", 1),
-    "another program": lambda stream: stream.replace(b"python-httpx/", b"python-httpx/42 ", 1),
-    "a byte behind": lambda stream: stream + b"\n",
-    "another time": lambda stream: stream.replace(b"flwr-timestamp: 20", b"flwr-timestamp: 19"),
-}
-"""Ways to say more than a reply does."""
+    assert set(FIELDS) <= set(map(folded, seen))

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
-import re
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from flwr.app import Message, RecordDict
 from flwr.common.serde import message_to_proto
 from flwr.proto.fleet_pb2 import PushMessagesRequest
-from flwr.proto.message_pb2 import ObjectTree, PushObjectRequest
-from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
+from flwr.proto.message_pb2 import Metadata, ObjectTree, PushObjectRequest
+from flwr.supercore.inflatable.inflatable_object import (
+    get_all_nested_objects,
+    get_object_tree,
+    no_object_id_recompute,
+)
 from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
 from flwr.supercore.task_identity import TaskIdentity
 
@@ -29,6 +30,8 @@ from common.protocol import HELLO, MODEL, OK, RECEIPT, STEP, SUM, Hello, Reply, 
 from common.schedule import schedule_of
 from common.secure_sum.messages import STAGES
 from server.job_files import read_job
+from tests.simulations.deployment.wire_fields import FIELDS, folded
+from tests.simulations.deployment.wire_proxy import Connection
 from tests.simulations.deployment.wire_requests import (
     Request,
     Undeclared,
@@ -36,9 +39,10 @@ from tests.simulations.deployment.wire_requests import (
     hold,
     requests_of,
 )
+from tests.simulations.deployment.wire_told import Question, Told, ids_of
 
-SERVER = 1
-"""The number of the server in Flower's messages."""
+_BEFORE_SECONDS = 60.0
+"""A time is said when a request is made, which may be before there is a connection."""
 
 
 @dataclass
@@ -50,7 +54,6 @@ class Account:
         address: where it found the server.
         public_key: of its node, PEM.
         runs: Flower's numbers of the runs, and the folders of their trainings.
-        told: all bytes that the server sent to it.
         heartbeat_seconds: as its node was started.
     """
 
@@ -58,11 +61,11 @@ class Account:
     address: str
     public_key: bytes
     runs: dict[int, Path]
-    told: bytes
     heartbeat_seconds: float = 10.0
-    nodes: set[int] = field(default_factory=set)
+    told: Told = field(default_factory=Told)
     objects: dict[str, bytes] = field(default_factory=dict)
-    pushed: list[PushMessagesRequest] = field(default_factory=list)
+    pushed: list[tuple[PushMessagesRequest, float]] = field(default_factory=list)
+    """What answers said first, and when it had passed."""
     answers: list[str] = field(default_factory=list)
     """What was answered, by the type of its message, and the stage of a sum."""
     charged: list[str] = field(default_factory=list)
@@ -70,56 +73,66 @@ class Account:
     data_bytes: dict[str, int] = field(default_factory=dict)
     """Bytes of arrays, by answer."""
 
-    def take(self, sent: list[bytes]) -> None:
-        """Account for every byte.
+    def take(self, connections: Sequence[Connection]) -> None:
+        """Account for every byte of every request.
 
         Raises:
             Undeclared: something has no place in any table.
         """
-        TaskIdentity.run_id, TaskIdentity.task_id, TaskIdentity.node_id = 1, 1, SERVER
-        self.nodes = set(map(int, re.findall(r'"node_id":(\d+)', self._number())))
-        for stream in sent:
-            for request in requests_of(stream):
-                self._request(request)
-        for pushed in self.pushed:
-            self._answer(pushed)
-        used = {name for one in self.pushed for name in _ids(one.message_object_trees[0])}
+        TaskIdentity.run_id, TaskIdentity.task_id, TaskIdentity.node_id = 1, 1, 1
+        self.told = Told.over(connections)
+        for one in connections:
+            for request in requests_of(bytes(one.sent.data)):
+                self._request(request, one.began, one.sent.at(request.end))
+        used = {name for pushed, at in self.pushed for name in self._answer(pushed, at)}
         hold(set(self.objects) <= used, "objects of no answer")
 
-    def _number(self) -> str:
-        return (self.shop / "node_number.json").read_text()
-
-    def _request(self, request: Request) -> None:
-        check_headers(request, self.address, self.public_key)
+    def _request(self, request: Request, began: float, at: float) -> None:
+        when = check_headers(request, self.address, self.public_key)
+        hold(began - _BEFORE_SECONDS <= when.timestamp() <= at, f"another time: {when}")
         for name, value in request.fields:
             if value is None:
                 continue
-            reason = FIELDS.get(_folded(name))
+            reason = FIELDS.get(folded(name))
             hold(reason is not None, f"field {name}: {str(value)[:80]!r}")
-            hold(reason is not None and reason[1](self, value), f"{name}: {str(value)[:80]!r}")
+            right = reason is not None and reason[1](self, request.body, value)
+            hold(right, f"{name}: {str(value)[:80]!r}")
         if isinstance(request.body, PushObjectRequest):
             content = request.body.object_content
             hold(hashlib.sha256(content).hexdigest() == request.body.object_id, "object's name")
             self.objects[request.body.object_id] = content
         if isinstance(request.body, PushMessagesRequest):
-            hold(len(request.body.messages_list) == 1, "two answers at once")
-            content = request.body.messages_list[0].content.SerializeToString()
-            hold(content == b"", "content beside objects")
-            self.pushed.append(request.body)
+            self.pushed.append((request.body, at))
 
-    def _answer(self, pushed: PushMessagesRequest) -> None:
-        """The objects of one answer are those of a reply of its type, byte by byte."""
+    def _answer(self, pushed: PushMessagesRequest, at: float) -> set[str]:
+        """The objects of one answer are those of a reply of its type, byte by byte.
+
+        Returns:
+            Their names.
+        """
+        hold(len(pushed.messages_list) == 1, "two answers at once")
+        hold(len(pushed.message_object_trees) == 1, "two trees of one answer")
+        hold(len(pushed.clientapp_runtime_list) == 1, "two durations")
         tree, head = pushed.message_object_trees[0], pushed.messages_list[0]
-        contents = {name: self.objects[name] for name in _ids(tree)}
-        message = inflate_object_from_contents(tree.object_id, dict(contents))
-        hold(isinstance(message, Message), "objects that are no message")
-        message.metadata.__dict__["_message_id"] = head.metadata.message_id
+        hold(head.content.SerializeToString() == b"", "content beside objects")
+        question = self.told.questions.get(head.metadata.reply_to_message_id)
+        hold(question is not None, "an answer to no question")
+        made = head.metadata.created_at
+        hold(question is not None and question.at <= made <= at, f"made at another time: {made}")
+        hold(round(made, 6) == made, f"a finer time than there is: {made!r}")
+        hold(question and head.metadata == _head(question, tree, made), f"a head: {head.metadata}")
+        missing = ids_of(tree) - set(self.objects)
+        hold(not missing, f"names without their objects: {missing}")
+        contents = {name: self.objects[name] for name in ids_of(tree)}
+        message = _inflated(tree, contents)
         proto = message_to_proto(message)
         hold(proto.metadata == head.metadata, "metadata in the objects that are not the answer's")
-        expected = RecordDict(self._expected(head.metadata.message_type, message.content))
-        message.content = expected
+        message.content = RecordDict(self._expected(head.metadata.message_type, message.content))
         again = {name: one.deflate() for name, one in get_all_nested_objects(message).items()}
         hold(again == contents, "an answer with more than its reply")
+        with no_object_id_recompute():
+            hold(get_object_tree(message) == tree, "another tree than the reply's")
+        return set(contents)
 
     def _expected(self, kind: str, records: RecordDict) -> RecordDict:
         """The reply of this type that says the same, made anew of what may be said."""
@@ -196,102 +209,34 @@ class Account:
         self.answers.append(what)
         self.data_bytes[what] = size
 
-    def was_told(self, text: str) -> bool:
-        """Whether the server said so before."""
-        return text.encode() in self.told
+
+def _head(question: Question, tree: ObjectTree, created_at: float) -> Metadata:
+    """What Flower says of an answer, from what it said of the question."""
+    asked = question.metadata
+    head = Metadata(
+        run_id=asked.run_id,
+        message_id=tree.object_id,
+        src_node_id=asked.dst_node_id,
+        dst_node_id=asked.src_node_id,
+        reply_to_message_id=asked.message_id,
+        group_id=asked.group_id,
+        message_type=asked.message_type,
+        created_at=created_at,
+        ttl=asked.created_at + asked.ttl - created_at,
+    )
+    if asked.HasField("src_task_id"):
+        head.dst_task_id = asked.src_task_id
+    if asked.HasField("dst_task_id"):
+        head.src_task_id = asked.dst_task_id
+    return head
 
 
-Check = Callable[[Account, Any], bool]
-
-
-def _is_node(account: Account, value: Any) -> bool:
-    return value in account.nodes
-
-
-def _is_run(account: Account, value: Any) -> bool:
-    return value in account.runs
-
-
-def _is_told(account: Account, value: Any) -> bool:
-    return bool(re.fullmatch(r"[0-9a-zA-Z_.-]{1,80}", value)) and account.was_told(value)
-
-
-def _is_digest(_: Account, value: Any) -> bool:
-    return bool(re.fullmatch(r"[0-9a-f]{64}", value))
-
-
-def _is_any(_: Account, __: Any) -> bool:
-    return True
-
-
-_NODE = ("the node's number, which the server gave it", _is_node)
-_RUN = ("the run's number, which the server gave it", _is_run)
-_ECHO = ("repeats what the server said", _is_told)
-_HASH = ("a hash of declared bytes, which follow", _is_digest)
-_META = "PushMessagesRequest.messages_list.metadata."
-FIELDS: dict[str, tuple[str, Check]] = {
-    "ActivateNodeRequest.public_key": (
-        "the node's public key",
-        lambda account, value: value == account.public_key,
-    ),
-    "ActivateNodeRequest.heartbeat_interval": (
-        "a setting of the owner's",
-        lambda account, value: value == account.heartbeat_seconds,
-    ),
-    "SendNodeHeartbeatRequest.heartbeat_interval": (
-        "a setting of the owner's",
-        lambda account, value: value == account.heartbeat_seconds,
-    ),
-    "DeactivateNodeRequest.node_id": _NODE,
-    **{
-        f"{name}Request.node.node_id": _NODE
-        for name in (
-            *("SendNodeHeartbeat", "PullMessages", "PushMessages", "GetRun", "GetFab"),
-            *("PullObject", "PushObject", "ConfirmMessageReceived"),
-        )
-    },
-    **{
-        f"{name}Request.run_id": _RUN
-        for name in ("GetRun", "GetFab", "PullObject", "PushObject", "ConfirmMessageReceived")
-    },
-    "GetFabRequest.hash_str": _ECHO,
-    "PullObjectRequest.object_id": _ECHO,
-    "ConfirmMessageReceivedRequest.message_object_id": _ECHO,
-    "PushObjectRequest.session_id": _ECHO,
-    "PushObjectRequest.object_id": _HASH,
-    "PushObjectRequest.object_content": ("held to a reply as a whole", _is_any),
-    "PushMessagesRequest.message_object_trees.object_id": _HASH,
-    "PushMessagesRequest.message_object_trees.children.object_id": _HASH,
-    "PushMessagesRequest.clientapp_runtime_list": (
-        "how long it took, which is never said",
-        lambda _, value: value == 0.0 and not math.copysign(1, value) < 0,
-    ),
-    _META + "run_id": _RUN,
-    _META + "message_id": _HASH,
-    _META + "src_node_id": _NODE,
-    _META + "dst_node_id": ("the server", lambda _, value: value == SERVER),
-    _META + "reply_to_message_id": _ECHO,
-    _META + "group_id": _ECHO,
-    _META + "message_type": (
-        "repeats the type of the question",
-        lambda _, value: value in {HELLO, STEP, SUM, RECEIPT, MODEL},
-    ),
-    _META + "created_at": ("when it was made: time is not hidden", _is_any),
-    _META + "ttl": ("what is left of the question's, which is time again", _is_any),
-    _META + "dst_task_id": ("the server's task, as in the question", _is_any),
-}
-"""Path of a field, why it is allowed, and what it is held to."""
-
-
-def _folded(name: str) -> str:
-    """A tree has children of children."""
-    return re.sub(r"(\.children)+", ".children", name)
-
-
-def _ids(tree: ObjectTree) -> set[str]:
-    return {tree.object_id, *(name for child in tree.children for name in _ids(child))}
-
-
-def table() -> str:
-    """The table of fields, for people."""
-    return json.dumps({name: reason for name, (reason, _) in FIELDS.items()}, indent=2)
+def _inflated(tree: ObjectTree, contents: dict[str, bytes]) -> Message:
+    try:
+        message = inflate_object_from_contents(tree.object_id, dict(contents))
+    except Exception as error:  # noqa: BLE001  whatever was changed
+        raise Undeclared(f"objects that are no message: {error}") from None
+    if not isinstance(message, Message):
+        raise Undeclared("objects that are no message")
+    message.metadata.__dict__["_message_id"] = tree.object_id
+    return message
