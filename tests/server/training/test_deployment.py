@@ -8,9 +8,11 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from flwr.proto.control_pb2 import StopRunRequest
 
 from server.models import Models
 from server.registry import Registry
+from server.training.folder import Training
 from tests.client.enroll.shops import said
 from tests.client.launcher.deployment import BIN
 from tests.server.training.federation import NAMES, Federation
@@ -41,6 +43,7 @@ def test_a_deployment_trains(federation: Federation, subtests: pytest.Subtests) 
         a_server_app_outlives_a_server_that_is_killed,
         what_is_promoted_can_be_delivered_again,
         who_is_revoked_takes_part_no_more,
+        a_run_that_is_stopped_is_not_started_again,
     ]
     for check in checks:
         with subtests.test(check.__name__):
@@ -116,3 +119,15 @@ def who_is_revoked_takes_part_no_more(here: Federation) -> None:
         assert record.answered == ("shop-1",)
         assert list(record.refused.values()) == ["enroll-card"]
     assert here.charged() == {"shop-1": (3, 6), "shop-2": (2, 4)}
+
+
+def a_run_that_is_stopped_is_not_started_again(here: Federation) -> None:
+    """As by `flwr stop`: Flower ends the server app, which says no last word."""
+    here.start_training("stopped", "--name", "halted", "--no-promote", *ASKED)
+    here.said("stopped", "round     1/2")
+    (run_id,) = Training.existing(here.home, "halted").run_ids
+    here.control.StopRun(StopRunRequest(run_id=run_id))
+    assert here.ended("stopped") == 2, here.logs()
+    log = here.log_of("stopped")
+    assert "error run-stopped" in log
+    assert log.count("started   run") == 1
