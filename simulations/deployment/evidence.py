@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from common.errors import Code, LedgerError
 
-__all__ = ["LedgerCopy", "Released", "Said", "read_ledger", "witness_lines"]
+__all__ = ["LedgerCopy", "Released", "Said", "copy_ledger", "read_ledger", "witness_lines"]
 
 _LEDGER: Final = "ledger.sqlite"
 
@@ -99,6 +99,31 @@ def read_ledger(client: str, folder: Path) -> LedgerCopy:
             Code.LEDGER_BROKEN, f"the ledger cannot be read: {error}.", where=str(path)
         ) from None
     return LedgerCopy(client, texts, releases)
+
+
+def copy_ledger(folder: Path, kept: Path) -> None:
+    """Keep the ledger of a client's folder in another, in one state; none changes nothing there.
+
+    Raises:
+        LedgerError: `ledger-broken`, it cannot be read.
+    """
+    path, part = folder / _LEDGER, kept / f"{_LEDGER}.part"
+    if not path.exists():
+        return
+    kept.mkdir(parents=True, exist_ok=True)
+    part.unlink(missing_ok=True)
+    try:
+        with (
+            closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)) as source,
+            closing(sqlite3.connect(part)) as copy,
+        ):
+            source.backup(copy)
+            copy.execute("PRAGMA journal_mode = DELETE")
+    except sqlite3.DatabaseError as error:
+        raise LedgerError(
+            Code.LEDGER_BROKEN, f"the ledger cannot be copied: {error}.", where=str(path)
+        ) from None
+    part.replace(kept / _LEDGER)
 
 
 def witness_lines(home: Path) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from common.errors import HushRecError
 from common.privacy.heads import Receipt
 from simulations.deployment.evidence import LedgerCopy, Said
 
-__all__ = ["audited", "ledger_faults", "lost_rows", "witness_faults"]
+__all__ = ["audited", "charged", "ledger_faults", "lost_rows", "unspent", "witness_faults"]
 
 _BEFORE_ALL: Final = "0" * 64
 
@@ -41,6 +41,24 @@ def ledger_faults(ledger: LedgerCopy) -> Iterator[str]:
     yield from _releases(ledger)
     for row in ledger.of("halt"):
         yield f"{ledger.client}: row {row['seq']} halts the ledger: {row['body']}"
+
+
+def unspent(ledger: LedgerCopy) -> Counter[Said]:
+    """How many reservations each release has that nothing was spent on.
+
+    They count against the shop's budget all the same.
+    """
+    spent = {row["body"]["reservation"] for row in ledger.of("spend")}
+    rows = (row for row in ledger.of("reserve") if row["seq"] not in spent)
+    return Counter(_reserved(row["body"]) for row in rows)
+
+
+def charged(ledger: LedgerCopy, job_id: str) -> Counter[int]:
+    """In how many sessions each step of a job was spent."""
+    bodies = {row["seq"]: row["body"] for row in ledger.of("reserve")}
+    spent = (bodies.get(row["body"]["reservation"]) for row in ledger.of("spend"))
+    said = {_reserved(body) for body in spent if body is not None}
+    return Counter(one.step for one in said if one.job_id == job_id)
 
 
 def audited(owner: Owner) -> Iterator[str]:
@@ -105,7 +123,7 @@ def _spends(ledger: LedgerCopy) -> Iterator[str]:
         if body is None or place > row["seq"]:
             yield f"{ledger.client}: row {row['seq']} spends what was not reserved"
             continue
-        said[Said(body["job_id"], body["step"], body["session"])] += 1
+        said[_reserved(body)] += 1
     for place, count in used.items():
         if count > 1:
             yield f"{ledger.client}: reservation {place} is spent {count} times"
@@ -138,6 +156,10 @@ def _releases(ledger: LedgerCopy) -> Iterator[str]:
 def _is_release(ledger: LedgerCopy, seq: int, asked: Mapping[str, Any]) -> bool:
     release = ledger.releases.get(Said(asked["job_id"], asked["step"], asked["session"]))
     return release is not None and release.spend_seq == seq
+
+
+def _reserved(body: Mapping[str, Any]) -> Said:
+    return Said(body["job_id"], body["step"], body["session"])
 
 
 def _said(said: Said) -> str:

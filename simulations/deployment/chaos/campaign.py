@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,13 +20,16 @@ from server.training.folder import Training
 from server.training.request import REQUEST_FILE, Request
 from simulations.deployment.chaos.faults import Fault, draw
 from simulations.deployment.chaos.hands import Hands
-from simulations.deployment.chaos.verdict import Ended, Judge
+from simulations.deployment.chaos.verdict import TAKES_A_PERSON, Ended, Judge
 from simulations.deployment.demo import Demo, lay_out
+from simulations.deployment.processes import Unit
 from simulations.deployment.topology import Federation, Pace
 
 __all__ = ["RUNS", "Campaign", "Result", "carry_out", "kept_results"]
 
 RUNS: Final = "runs.jsonl"
+JUDGED: Final = "judged"
+"""Folder of the ledgers as they were found after the last run."""
 _LOOK_SECONDS: Final = 0.1
 _AGAIN: Final = 1.0
 """How long the operator takes to notice that the command is gone."""
@@ -131,7 +135,7 @@ def carry_out(
         lay_out(folder, _demo(campaign))
     with Federation(folder, Pace(poll_seconds=0.5, restart_seconds=1.0)) as federation:
         federation.start()
-        judge = Judge(federation.places, federation.shops)
+        judge = Judge(federation.places, federation.shops, out / JUDGED)
         for run in range(begun + 1, campaign.runs + 1):
             if stop_seconds is not None and time.monotonic() - started > stop_seconds:
                 say("the time is over; the same command continues")
@@ -174,13 +178,19 @@ class _Trial:
         self.say(f"{self.name} {self.campaign.mode(self.run)}: {', '.join(f.said for f in faults)}")
         began = time.monotonic()
         ended = self._trained(hands, began)
+        resumed = ended.code in TAKES_A_PERSON and not list(ended.faults())
+        if resumed:
+            ended = self._resumed()
+        if ended.status == 0 and judge.undelivered(self.name):
+            self._delivered()
         seconds = time.monotonic() - began
-        found = judge.faults(ended)
+        found = judge.faults(ended, hands.disturbed)
         return Result(
             {
                 "run": self.run,
                 "mode": self.campaign.mode(self.run),
                 "ended": ended.code,
+                "resumed": resumed,
                 "seconds": round(seconds, 1),
                 "judged_seconds": round(time.monotonic() - began - seconds, 1),
                 "flower_runs": len(training.run_ids),
@@ -203,8 +213,8 @@ class _Trial:
 
     def _trained(self, hands: Hands, began: float) -> Ended:
         """Start the operator's command, and again when something happened to it."""
+        said_before = len(self._said)
         self._start()
-        said_before = 0
         healed_at: float | None = None
         while True:
             elapsed = time.monotonic() - began
@@ -216,7 +226,7 @@ class _Trial:
                 status = self.federation.processes.statuses(self.name)[-1]
                 if status < 128:
                     break
-                said_before = len(self.federation.processes.log(self.name))
+                said_before = len(self._said)
                 time.sleep(_AGAIN)
                 self._start()
             elif since > self.campaign.limit_seconds:
@@ -224,12 +234,42 @@ class _Trial:
                 break
             time.sleep(_LOOK_SECONDS)
         hands.finish()
-        said = self.federation.processes.log(self.name)[said_before:]
+        said = self._said[said_before:]
         if status is None:
             self.federation.processes.stop(self.name)
-        return Ended(self.name, status, said)
+        return Ended(self.name, status, said, healed=False)
+
+    def _resumed(self) -> Ended:
+        """What a person does who reads why it ended: all is well by then, and it goes on."""
+        self.federation.wait_server()
+        self.federation.wait_online(self.federation.shops)
+        said_before = len(self._said)
+        self._start()
+        try:
+            status = self.federation.processes.wait(self.name, self.campaign.limit_seconds)
+        except TimeoutError:
+            status = None
+            self.federation.processes.stop(self.name)
+        return Ended(self.name, status, self._said[said_before:])
+
+    def _delivered(self) -> None:
+        """What a person does who reads that shops were away: they are there by now."""
+        self.federation.wait_server()
+        self.federation.wait_online(self.federation.shops)
+        name, processes = f"deliver-{self.name}", self.federation.processes
+        processes.start(self._unit(name, "deliver"))
+        with suppress(TimeoutError):  # who does not have it then is a violation
+            processes.wait(name, self.campaign.limit_seconds)
+        processes.stop(name)
+
+    @property
+    def _said(self) -> str:
+        return self.federation.processes.log(self.name)
 
     def _start(self) -> None:
+        self.federation.processes.start(self._unit(self.name, "train", "--resume", self.name))
+
+    def _unit(self, name: str, verb: str, *words: str) -> Unit:
         home, inside = str(self.federation.places.server), self.federation.layout.inside
-        words = ("server", "train", home, "--resume", self.name, "--inside", inside)
-        self.federation.processes.start(self.federation.operator_unit(self.name, *words))
+        command = ("server", verb, home, *words, "--inside", inside)
+        return self.federation.operator_unit(name, *command)

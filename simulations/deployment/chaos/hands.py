@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -65,6 +66,12 @@ class Hands:
     def of(cls, federation: Federation, driver: str, faults: list[Fault]) -> Hands:
         """With everything still to do."""
         return cls(federation, driver, [Done(fault) for fault in faults])
+
+    @property
+    def disturbed(self) -> Counter[str]:
+        """How often processes of each shop were."""
+        happened = (one.fault for one in self.done if one.at_seconds is not None)
+        return Counter(one.shop for one in happened if one.shop and one.place != "network")
 
     def look(self, elapsed: float) -> None:
         """Do and heal what is due.

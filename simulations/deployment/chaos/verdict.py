@@ -15,13 +15,25 @@ from common.artifacts import load_artifact
 from common.errors import HushRecError
 from server.job_files import read_job
 from server.keys import home_key
-from simulations.deployment.evidence import LedgerCopy, read_ledger, witness_lines
+from server.training.folder import RUNS, Training, trainings
+from server.training.request import Request
+from simulations.deployment.chaos.promises import Versions, manifest_faults
+from simulations.deployment.evidence import LedgerCopy, copy_ledger, read_ledger, witness_lines
 from simulations.deployment.layout import Places
-from simulations.deployment.oracles import audited, ledger_faults, lost_rows, witness_faults
+from simulations.deployment.oracles import (
+    audited,
+    charged,
+    ledger_faults,
+    lost_rows,
+    unspent,
+    witness_faults,
+)
 from simulations.deployment.recompute import model_faults, recomputed
 
-__all__ = ["Ended", "Judge"]
+__all__ = ["TAKES_A_PERSON", "Ended", "Judge"]
 
+TAKES_A_PERSON: Final = frozenset({"run-quorum"})
+"""Codes with which a training may end while shops are disturbed: who reads one resumes it."""
 _ERROR: Final = re.compile(r"^error ([a-z-]+): (.+)$", re.M)
 _TRACE: Final = "Traceback (most recent call last)"
 
@@ -34,11 +46,13 @@ class Ended:
         name: of the training.
         status: its exit status; None if it had not ended in the time allowed.
         said: everything that it said since it was started for the last time.
+        healed: everything was well when it was started for the last time.
     """
 
     name: str
     status: int | None
     said: str
+    healed: bool = True
 
     @property
     def code(self) -> str:
@@ -49,12 +63,14 @@ class Ended:
         return str(found[-1][0]) if found and self.status is not None else ""
 
     def faults(self) -> Iterator[str]:
-        """It finishes, or says in one line why not."""
+        """It finishes, or says in one line why not; with everything well it finishes."""
         if self.status is None:
             last = self.said.strip().splitlines()[-1:]
             yield f"silence: it had not ended in the time allowed; last said {last}"
         elif self.status != 0 and len(_ERROR.findall(self.said)) != 1:
             yield f"it ended with status {self.status} and not one line that says why"
+        elif self.status != 0 and (self.healed or self.code not in TAKES_A_PERSON):
+            yield f"it ended with {self.code}{', and nothing was amiss' if self.healed else ''}"
         if _TRACE in self.said:
             yield "it showed a trace"
 
@@ -66,32 +82,58 @@ class Judge:
     Attributes:
         places: of the federation.
         shops: names.
-        before: the ledgers as they were found last.
+        kept: folder for the ledgers as they were found last, so that another process goes on
+            from there; None keeps them in memory alone.
+        before: those ledgers.
     """
 
     places: Places
     shops: tuple[str, ...]
+    kept: Path | None = None
     before: dict[str, LedgerCopy] = field(default_factory=dict)
 
-    def faults(self, ended: Ended) -> list[str]:
-        """Everything that does not hold; empty if all does."""
+    def __post_init__(self) -> None:
+        if self.kept is not None and not self.before:
+            self.before = {name: read_ledger(name, self.kept / name) for name in self.shops}
+
+    def faults(self, ended: Ended, disturbed: Mapping[str, int] | None = None) -> list[str]:
+        """Everything that does not hold; empty if all does.
+
+        Args:
+            ended: how the training did.
+            disturbed: how often processes of a shop were, since the last look.
+        """
         ledgers = {name: read_ledger(name, self.places.shop(name)) for name in self.shops}
         found = list(ended.faults())
         for name, ledger in ledgers.items():
-            found += lost_rows(self.before.get(name, LedgerCopy(name)), ledger)
+            before = self.before.get(name, LedgerCopy(name))
+            found += lost_rows(before, ledger)
             found += ledger_faults(ledger)
+            found += _wasted(before, ledger, (disturbed or {}).get(name, 0))
             if ledger.texts:
                 found += audited(Owner.of(self.places.shop(name)))
         key = home_key(self.places.server).public
         found += witness_faults(witness_lines(self.places.server), key, ledgers)
+        versions = Versions(self.places.server)
+        found += versions.faults()
+        for training in trainings(self.places.server):
+            found += _charges(training, ledgers)
         if ended.status == 0:
-            found += self._trained(ended.name, ledgers)
-        self.before = ledgers
+            found += self._trained(ended.name, versions, ledgers)
+        self._keep(ledgers)
         return found
 
-    def _trained(self, name: str, ledgers: Mapping[str, LedgerCopy]) -> Iterator[str]:
+    def _keep(self, ledgers: dict[str, LedgerCopy]) -> None:
+        """One that cannot be found any more stays as it was."""
+        self.before = ledgers
+        for name in self.shops if self.kept is not None else ():
+            copy_ledger(self.places.shop(name), Path(self.kept or "") / name)
+
+    def _trained(
+        self, name: str, versions: Versions, ledgers: Mapping[str, LedgerCopy]
+    ) -> Iterator[str]:
         """The model is what the clients released; it is registered, promoted once, delivered."""
-        run = self.places.server / "runs" / name
+        run = self.places.server / RUNS / name
         populations = {n: Owner.of(self.places.shop(n)).settings.population for n in self.shops}
         try:
             job = read_job(run)
@@ -99,34 +141,53 @@ class Judge:
         except (HushRecError, OSError, ValueError) as error:
             yield f"{run}: ended well, and cannot be read: {error}"
             return
-        training = recomputed(job, run, ledgers, populations)
-        yield from model_faults(training, run / "server" / "model")
-        version = str(outcome.get("version"))
-        yield from _same_arrays(run / "server" / "model", self.places.server / "models" / version)
-        yield from self._promoted(version)
-        for shop, code in outcome.get("delivered", {}).items():
-            if code == "ok":
-                yield from self._delivered(shop, version)
+        model, version = run / "server" / "model", str(outcome.get("version"))
+        yield from model_faults(recomputed(job, run, ledgers, populations), model)
+        if versions.of_run(name) != [version]:
+            yield f"{name} came to version {version}, registered is {versions.of_run(name)}"
+            return
+        yield from _same_arrays(model, versions.folder / version)
+        yield from manifest_faults(job, run, versions.folder / version, ledgers)
+        if [one["version"] for one in versions.promotions][-1:] != [version]:
+            yield f"version {version} is not the one that was promoted last"
+        for shop in self.shops:
+            yield from self._delivered(shop, version)
 
-    def _promoted(self, version: str) -> Iterator[str]:
-        lines = (self.places.server / "models" / "promotions.jsonl").read_text().splitlines()
-        promotions = [json.loads(line) for line in lines]
-        serials = [one["serial"] for one in promotions]
-        if serials != list(range(1, len(serials) + 1)):
-            yield f"promotions are numbered {serials}"
-        count = sum(one["version"] == version for one in promotions)
-        if count != 1:
-            yield f"version {version} is promoted {count} times"
+    def undelivered(self, name: str) -> list[str]:
+        """Shops that do not have the model of a training."""
+        versions = Versions(self.places.server).of_run(name)
+        held = {shop: ModelStore(self.places.shop(shop)).current() for shop in self.shops}
+        return [n for n, one in held.items() if one is None or [one.version] != versions]
 
     def _delivered(self, shop: str, version: str) -> Iterator[str]:
-        """A shop that took the model has it, whole."""
+        """Every shop has the model, whole: each that was away was given it since."""
         held = ModelStore(self.places.shop(shop)).current()
         if held is None or held.version != version:
-            yield f"{shop} took version {version} and serves {held.version if held else 'none'}"
+            yield f"{shop} serves {held.version if held else 'none'}, promoted is {version}"
             return
         arrays, _ = load_artifact(self.places.server / "models" / version)
         if not _equal(arrays, held.model.arrays()):
             yield f"{shop} serves another model than version {version}"
+
+
+def _charges(training: Training, ledgers: Mapping[str, LedgerCopy]) -> Iterator[str]:
+    """No step is charged more often than was asked for, and so often again for each person."""
+    request = Request.of_run(training.path)
+    if request is None or not (training.path / "job.json").exists():
+        return
+    job = read_job(training.path)
+    most = request.attempts * (1 + training.resumed) if job.mode == "distributed" else 1
+    for shop, ledger in ledgers.items():
+        for step, count in charged(ledger, job.job_id).items():
+            if count > most:
+                yield f"{shop}: step {step} of {training.name} is charged {count} times, not {most}"
+
+
+def _wasted(before: LedgerCopy, now: LedgerCopy, disturbed: int) -> Iterator[str]:
+    """A process that is killed leaves at most one reservation that nothing is spent on."""
+    count = sum((unspent(now) - unspent(before)).values())
+    if count > disturbed:
+        yield f"{now.client}: {count} reservations of nothing, disturbed {disturbed} times"
 
 
 def _same_arrays(one: Path, other: Path) -> Iterator[str]:

@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,9 +18,18 @@ from client.owner import Owner
 from common.artifacts import load_artifact, save_artifact
 from common.errors import LedgerError
 from common.job import Job
+from common.privacy.heads import SignedHead
 from server.app import read_job
-from simulations.deployment.evidence import LedgerCopy, read_ledger, witness_lines
-from simulations.deployment.oracles import audited, ledger_faults, lost_rows, witness_faults
+from simulations.deployment.chaos.promises import manifest_faults
+from simulations.deployment.evidence import LedgerCopy, copy_ledger, read_ledger, witness_lines
+from simulations.deployment.oracles import (
+    audited,
+    charged,
+    ledger_faults,
+    lost_rows,
+    unspent,
+    witness_faults,
+)
 from simulations.deployment.recompute import model_faults, recomputed
 from simulations.live import LiveView
 from simulations.marketplace import MarketplaceSettings
@@ -50,6 +60,10 @@ class Trained:
         populations = {n: self.owner(n).settings.population for n in self.names()}
         training = recomputed(self.job, self.folder, self.ledgers(), populations)
         return list(model_faults(training, self.folder / "server" / "model"))
+
+    def manifest(self) -> list[str]:
+        artifact = self.folder / "server" / "model"
+        return list(manifest_faults(self.job, self.folder, artifact, self.ledgers()))
 
     def witnessed(self) -> list[str]:
         lines, server = witness_lines(self.folder / "server"), self.job.server or ""
@@ -88,7 +102,10 @@ def test_nothing_is_found_in_a_run_that_was_as_it_should_be(trained: Trained) ->
         assert list(ledger_faults(ledger)) == []
         assert list(audited(trained.owner(name))) == []
         assert list(lost_rows(LedgerCopy(name, ledger.texts[:2]), ledger)) == []
+        assert not unspent(ledger)
+        assert set(charged(ledger, trained.job.job_id).values()) == {1}
     assert trained.model() == []
+    assert trained.manifest() == []
     assert trained.witnessed() == []
 
 
@@ -117,6 +134,69 @@ def no_release(trained: Trained) -> None:
 def test_a_wrong_model_is_found(trained: Trained, defect: Callable[[Trained], None]) -> None:
     defect(trained)
     assert trained.model()
+
+
+def smaller_epsilon(manifest: dict[str, Any]) -> None:
+    manifest["privacy"]["epsilon"] *= 0.9
+
+
+def no_epsilon(manifest: dict[str, Any]) -> None:
+    manifest["privacy"]["epsilon"] = None
+
+
+def smaller_delta(manifest: dict[str, Any]) -> None:
+    manifest["privacy"]["delta"] /= 2
+
+
+def not_private(manifest: dict[str, Any]) -> None:
+    manifest["private"] = False
+
+
+def a_head_less(manifest: dict[str, Any]) -> None:
+    manifest["heads"].popitem()
+
+
+def somebody_elses_head(manifest: dict[str, Any]) -> None:
+    first, second, *_ = manifest["heads"]
+    manifest["heads"][first] = manifest["heads"][second]
+
+
+def charged_less(manifest: dict[str, Any]) -> None:
+    manifest["privacy"]["charged"] = [0] * len(manifest["privacy"]["releases"])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (smaller_epsilon, "the ledgers make"),
+        (no_epsilon, "the ledgers make"),
+        (smaller_delta, "delta is"),
+        (not_private, "False"),
+        (a_head_less, "has heads of"),
+        (somebody_elses_head, "another key"),
+        (charged_less, "says that steps were charged"),
+    ],
+)
+def test_a_manifest_that_says_something_else_is_found(
+    trained: Trained, change: Callable[[dict[str, Any]], None], said: str
+) -> None:
+    path = trained.folder / "server" / "model" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    change(manifest)
+    path.write_text(json.dumps(manifest))
+    assert any(said in fault for fault in trained.manifest())
+
+
+def test_a_head_of_an_earlier_release_is_found(trained: Trained) -> None:
+    owner = trained.owner(trained.names()[0])
+    with owner.ledger() as ledger:
+        row = ledger.rows("spend")[0]
+        old = SignedHead.sign(ledger.key, owner.settings.name, row.seq, row.hash)
+    path = trained.folder / "server" / "model" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["heads"][owner.settings.name] = old.model_dump(mode="json")
+    path.write_text(json.dumps(manifest))
+    assert any("last release" in fault for fault in trained.manifest())
 
 
 def test_a_lost_row_is_found(trained: Trained) -> None:
@@ -172,6 +252,32 @@ def test_what_is_spent_twice_is_found(trained: Trained) -> None:
     assert any("step 0 session 0 is spent 2 times" in fault for fault in twice)
     bare = list(ledger_faults(rewritten(ledger, ("spend", {**spend, "reservation": 1}))))
     assert any("not reserved" in fault for fault in bare)
+
+
+def test_what_is_reserved_and_not_spent_is_counted(trained: Trained) -> None:
+    ledger = next(iter(trained.ledgers().values()))
+    body = ledger.of("reserve")[0]["body"]
+    again = rewritten(ledger, ("reserve", body), ("reserve", body))
+    assert list(ledger_faults(again)) == []
+    assert sum(unspent(again).values()) == 2
+
+
+def test_sessions_of_a_step_are_counted(trained: Trained) -> None:
+    ledger = next(iter(trained.ledgers().values()))
+    reserve, spend = ledger.of("reserve")[0]["body"], ledger.of("spend")[0]["body"]
+    other = ("reserve", {**reserve, "session": 7})
+    more = rewritten(ledger, other, ("spend", {**spend, "reservation": len(ledger.rows)}))
+    assert charged(more, trained.job.job_id)[0] == 2
+    assert not charged(more, "0" * 32)
+
+
+def test_a_kept_ledger_is_the_one_that_was(trained: Trained, tmp_path: Path) -> None:
+    name = trained.names()[0]
+    kept = tmp_path / "kept" / name
+    copy_ledger(trained.folder / "clients" / name, kept)
+    assert read_ledger(name, kept) == trained.ledgers()[name]
+    copy_ledger(tmp_path / "nowhere", kept)
+    assert read_ledger(name, kept) == trained.ledgers()[name]
 
 
 def test_a_ledger_that_halted_is_found(trained: Trained) -> None:

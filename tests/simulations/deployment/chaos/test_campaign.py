@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from common.artifacts import load_artifact, save_artifact
 from simulations.deployment.chaos.campaign import Campaign, carry_out, kept_results
 from simulations.deployment.chaos.faults import Fault
 from simulations.deployment.chaos.verdict import Ended, Judge
+from simulations.deployment.evidence import LedgerCopy, read_ledger
 from simulations.deployment.layout import Places
 
 SHOPS = ("north", "south")
@@ -58,12 +60,79 @@ def serve_nothing(places: Places) -> None:
     shutil.rmtree(places.shop("south") / "models")
 
 
+def written(places: Places, *more: tuple[str, dict[str, Any]]) -> None:
+    """Rows at the end of north's ledger, in a chain that is as it should be."""
+    ledger = read_ledger("north", places.shop("north"))
+    last = ledger.rows[-1]
+    with closing(sqlite3.connect(places.shop("north") / "ledger.sqlite")) as file, file:
+        for kind, body in more:
+            row = {"seq": last["seq"] + 1, "kind": kind, "time": last["time"], "body": body}
+            row |= {"prev": last["hash"], "hash": ""}
+            row["hash"] = LedgerCopy("north", (json.dumps(row),)).hashes()[0]
+            text = json.dumps(row, sort_keys=True, separators=(",", ":"))
+            file.execute("INSERT INTO ledger VALUES (?, ?, ?)", (row["seq"], kind, text))
+            last = row
+
+
+def reserve_again(places: Places) -> None:
+    """As a client does that ends between reservation and release."""
+    ledger = read_ledger("north", places.shop("north"))
+    written(places, ("reserve", ledger.of("reserve")[-1]["body"]))
+
+
+def charge_again(places: Places) -> None:
+    """As a server does that begins a session more than it was asked for."""
+    ledger = read_ledger("north", places.shop("north"))
+    reserve, spend = ledger.of("reserve")[-1]["body"], ledger.of("spend")[-1]["body"]
+    paid = {**spend, "reservation": ledger.rows[-1]["seq"] + 1}
+    written(places, ("reserve", {**reserve, "session": 1}), ("spend", paid))
+
+
+def register_twice(places: Places, run: str = "run-001") -> None:
+    """One job under a second version."""
+    (about,) = (places.server / "models").glob("*/version.json")
+    version = f"0002-{about.parent.name.partition('-')[2]}"
+    other = about.parent.with_name(version)
+    shutil.copytree(about.parent, other)
+    said = {**json.loads(about.read_text()), "version": version, "run": run}
+    (other / "version.json").write_text(json.dumps(said))
+
+
+def register_for_another(places: Places) -> None:
+    register_twice(places, "run-002")
+
+
+def deliver_to_nobody(places: Places) -> None:
+    path = places.server / "runs" / "run-001" / "outcome.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "delivered": {}}))
+    for shop in SHOPS:
+        shutil.rmtree(places.shop(shop) / "models")
+
+
+def say_less(places: Places) -> None:
+    (path,) = (places.server / "models").glob("*/manifest.json")
+    manifest = json.loads(path.read_text())
+    manifest["privacy"]["epsilon"] /= 2
+    path.write_text(json.dumps(manifest))
+
+
 DEFECTS: tuple[tuple[Callable[[Places], None], str], ...] = (
     (flip_a_bit, "is not what the clients' releases make"),
-    (lose_a_row, "rows"),
+    (lose_a_row, "rows "),
+    (reserve_again, "north: 1 reservations of nothing, disturbed 0 times"),
+    (charge_again, "run-001 is charged 2 times, not 1"),
     (promote_twice, "promoted 2 times"),
-    (serve_nothing, "serves none"),
+    (register_twice, "run-001 is registered 2 times"),
+    (register_for_another, "is registered 2 times"),
+    (serve_nothing, "south serves none"),
+    (deliver_to_nobody, "north serves none"),
+    (say_less, "the ledgers make"),
 )
+WHATEVER_ITS_END = {
+    *(lose_a_row, reserve_again, charge_again),
+    *(promote_twice, register_twice, register_for_another),
+}
+"""Defects that are found also where the training came to no model."""
 
 
 def test_a_training_whose_server_app_and_task_were_killed_comes_to_its_model(
@@ -79,10 +148,15 @@ def test_a_training_whose_server_app_and_task_were_killed_comes_to_its_model(
     assert result.values["flower_runs"] >= 2
     assert kept_results(tmp_path) == [result]
     ended = Ended("run-001", 0, "")
+    failed = Ended("run-001", 2, "error run-quorum: start: 1 client. Wait.\n", healed=False)
     for defect, said in DEFECTS:
         places = Places(tmp_path / defect.__name__)
         shutil.copytree(laid_out, places.folder)
-        judge = Judge(places, SHOPS)
-        assert judge.faults(ended) == []
+        kept = tmp_path / f"{defect.__name__}-judged"
+        assert Judge(places, SHOPS, kept).faults(ended, {"north": 1}) == []
         defect(places)
-        assert any(said in fault for fault in judge.faults(ended)), defect.__name__
+        before = Judge(places, SHOPS, kept).before  # as by a process that goes on
+        assert any(said in fault for fault in Judge(places, SHOPS, kept).faults(ended)), defect
+        if defect in WHATEVER_ITS_END:
+            found = Judge(places, SHOPS, before=before).faults(failed)
+            assert any(said in fault for fault in found), defect

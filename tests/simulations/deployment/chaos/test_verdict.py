@@ -21,7 +21,7 @@ WHY = "error run-quorum: start: 1 client can take part. Wait.\nSee docs/errors/r
     ids=["finished", "says why"],
 )
 def test_it_finishes_or_says_why_not(status: int, said: str, code: str) -> None:
-    ended = Ended("run-001", status, said)
+    ended = Ended("run-001", status, said, healed=False)
     assert list(ended.faults()) == []
     assert ended.code == code
 
@@ -40,6 +40,18 @@ def test_it_finishes_or_says_why_not(status: int, said: str, code: str) -> None:
 )
 def test_silence_and_noise_are_found(status: int | None, said: str) -> None:
     assert list(Ended("run-001", status, said).faults())
+
+
+@pytest.mark.parametrize("code", ["internal", "run-mismatch", "disk-full"])
+def test_one_line_is_no_excuse_for_what_should_not_be(code: str) -> None:
+    said = f"error {code}: run-001: something. Wait.\n"
+    (fault,) = Ended("run-001", 2, said, healed=False).faults()
+    assert code in fault
+
+
+def test_where_nothing_is_amiss_it_finishes() -> None:
+    (fault,) = Ended("run-001", 2, WHY).faults()
+    assert "nothing was amiss" in fault
 
 
 def test_the_summary_counts_what_happened_and_lists_what_did_not_hold(tmp_path: Path) -> None:
