@@ -96,19 +96,26 @@ def import_events(
     catalogue = Catalogue.load((folder / owner.settings.catalogue).resolve())
     found = None if file is None else _read(file, catalogue, now)
     with alone(owner.ledger_path):
-        files = data_files(folder)
-        taken = recorded_events(folder) if recorded else []
-        mine, unknown = _sorted_out(taken, catalogue)
-        new = pd.concat([*([] if found is None else [found.events]), mine], ignore_index=True)
-        before = oldest_kept(owner.settings.retention_days, now)
-        merged = _merged(read_events_of(files), new, before)
-        aside = pd.concat([_faults_of(found), _faults_about(unknown)], ignore_index=True)
-        _set_aside(files, aside, now)
-        if merged.changed:
-            replace_events(owner, files, merged.events, now)
-        if recorded:
-            forget_taken(folder, taken[-1].seq if taken else 0, now)
+        done = _brought_in(owner, catalogue, found, now, recorded=recorded)
     _pruned(folder, now)
+    return done
+
+
+def _brought_in(
+    owner: Owner, catalogue: Catalogue, found: EventFile | None, now: datetime, *, recorded: bool
+) -> Imported:
+    """Everything but the deletion of what is too old; who calls is alone with the ledger."""
+    files, before = data_files(owner.folder), oldest_kept(owner.settings.retention_days, now)
+    taken = recorded_events(owner.folder) if recorded else []
+    mine, unknown = _sorted_out(taken, catalogue)
+    new = pd.concat([*([] if found is None else [found.events]), mine], ignore_index=True)
+    merged = _merged(read_events_of(files), new, before)
+    aside = pd.concat([_faults_of(found), _faults_about(unknown)], ignore_index=True)
+    _set_aside(files, aside, now)
+    if merged.changed:
+        replace_events(owner, files, merged.events, now)
+    if recorded:
+        forget_taken(owner.folder, taken[-1].seq if taken else 0, now)
     return Imported(
         added=merged.added,
         repeated=len(new) - merged.added - merged.too_old,
