@@ -11,7 +11,7 @@ import signal
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -86,39 +86,9 @@ async def _serve(gateway: Gateway, log: AccessLog, say: Callable[[str], None]) -
     told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told.set)
-    folder, limits, at = gateway.folder, gateway.limits, gateway.inside
-    pair = folder.inside_certificate(at.host)
-    app = make_app(folder, at.host, at.port)
-    calls = fleet_calls(app)
-    door = Outside(app, calls, limits, log)
-    kept: dict[str, Any] = {
-        "http": bounded(limits, log),
-        "h11_max_incomplete_event_size": limits.head_bytes,
-        "lifespan": "off",
-    }
     async with AsyncExitStack() as stack:
-        served = listening(Inside(app, log), at, pair, http="h11", lifespan="on")
-        inside = await stack.enter_async_context(served)
-        outside = await stack.enter_async_context(
-            listening(door, gateway.outside, gateway.tls, **kept)
-        )
-        executor = None
-        if gateway.with_superexec:
-            started = superexec(folder, str(at), pair.certificate)
-            executor = await stack.enter_async_context(started)
-        say(f"outside   https://{gateway.outside}  Fleet's {len(calls) - 2} calls and /health")
-        say(f"inside    https://{at}  Control by token, Runtime by secret")
-        say(f"superexec {'elsewhere' if executor is None else f'process {executor.pid}'}")
-        say(f"database  {folder.database}")
-        say(f"access    {folder.access_log}")
-        waits: dict[str, Any] = {
-            "": told.wait(),
-            "inside": inside.main_loop(),
-            "outside": outside.main_loop(),
-        }
-        if executor is not None:
-            waits["superexec"] = executor.wait()
-        ended = await _first(waits)
+        parts = await _started(stack, gateway, log, say)
+        ended = await _first({"": told.wait(), **parts})
     if ended:
         raise RunError(
             Code.INTERNAL,
@@ -126,6 +96,43 @@ async def _serve(gateway: Gateway, log: AccessLog, say: Callable[[str], None]) -
             where=ended,
             remedy="Its last lines are above; have a supervisor start the server again.",
         )
+
+
+async def _started(
+    stack: AsyncExitStack, gateway: Gateway, log: AccessLog, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Both doors, and what starts ServerApps; by name, what is over when one ends."""
+    folder, at = gateway.folder, gateway.inside
+    pair = folder.inside_certificate(at.host)
+    app = make_app(folder, at.host, at.port)
+    calls = fleet_calls(app)
+    served = listening(Inside(app, log), at, pair, http="h11", lifespan="on")
+    inside = await stack.enter_async_context(served)
+    door = _door(gateway, Outside(app, calls, gateway.limits, log), log)
+    outside = await stack.enter_async_context(door)
+    executor = None
+    if gateway.with_superexec:
+        process = superexec(folder, str(at), pair.certificate)
+        executor = await stack.enter_async_context(process)
+    say(f"outside   https://{gateway.outside}  Fleet's {len(calls) - 2} calls and /health")
+    say(f"inside    https://{at}  Control by token, Runtime by secret")
+    say(f"superexec {'elsewhere' if executor is None else f'process {executor.pid}'}")
+    say(f"database  {folder.database}")
+    say(f"access    {folder.access_log}")
+    parts: dict[str, Any] = {"inside": inside.main_loop(), "outside": outside.main_loop()}
+    return parts if executor is None else {**parts, "superexec": executor.wait()}
+
+
+def _door(
+    gateway: Gateway, app: Outside, log: AccessLog
+) -> AbstractAsyncContextManager[uvicorn.Server]:
+    """What listens outside."""
+    kept: dict[str, Any] = {
+        "http": bounded(gateway.limits, log),
+        "h11_max_incomplete_event_size": gateway.limits.head_bytes,
+        "lifespan": "off",
+    }
+    return listening(app, gateway.outside, gateway.tls, **kept)
 
 
 async def _first(waits: dict[str, Any]) -> str:
