@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from typing import Final
 
 from common.pages.markup import Child, Markup, element, join
-from common.pages.numbers import big, count
+from common.pages.numbers import count
 from server.monitor.view import HomeView, RunView
 from server.monitor.words import (
     ago,
@@ -15,6 +15,7 @@ from server.monitor.words import (
     headline,
     member_words,
     refused_words,
+    round_words,
     run_words,
 )
 
@@ -90,18 +91,7 @@ def _newest(view: HomeView) -> Markup | None:
     run = next((run for run in view.runs if run.rounds), None)
     if run is None:
         return None
-    rows = [
-        (
-            str(record.step + 1),
-            record.name,
-            ", ".join(record.answered) or "nobody",
-            refused_words(record),
-            f"{record.seconds:.1f}",
-            count(record.bytes_up),
-            "–" if record.noise_std is None else big(record.noise_std),
-        )
-        for record in run.rounds[-_SHOWN:]
-    ]
+    rows = [round_words(record) for record in run.rounds[-_SHOWN:]]
     shown = f"The last {_SHOWN} rounds." if run.completed > _SHOWN else "All rounds."
     heads = ("Round", "Step", "Answered", "Refused", "Seconds", "Bytes received", "Noise (σ)")
     return join(

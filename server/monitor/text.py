@@ -8,7 +8,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from common.pages.numbers import big, count
 from server.monitor.view import HomeView, RunView
 from server.monitor.words import (
     ago,
@@ -16,6 +15,7 @@ from server.monitor.words import (
     headline,
     member_words,
     refused_words,
+    round_words,
     run_words,
 )
 
@@ -57,18 +57,7 @@ def print_run(run: RunView) -> None:
     if not run.rounds:
         return
     heads = ("round", "step", "answered", "refused", "seconds", "received", "noise")
-    rows = [
-        (
-            str(record.step + 1),
-            record.name,
-            ", ".join(record.answered) or "nobody",
-            refused_words(record),
-            f"{record.seconds:.1f}",
-            count(record.bytes_up),
-            "–" if record.noise_std is None else big(record.noise_std),
-        )
-        for record in run.rounds
-    ]
+    rows = [round_words(record) for record in run.rounds]
     console.print(_table(heads, rows))
 
 

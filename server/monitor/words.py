@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from common.pages.numbers import big, count
 from server.monitor.view import CertificateView, HomeView, MemberView, RunView
 from server.record import RoundRecord
 
-__all__ = ["ago", "certificate_words", "headline", "member_words", "refused_words", "run_words"]
+__all__ = [
+    "ago",
+    "certificate_words",
+    "headline",
+    "member_words",
+    "refused_words",
+    "round_words",
+    "run_words",
+]
 
 
 def headline(view: HomeView) -> str:
@@ -34,6 +43,19 @@ def refused_words(record: RoundRecord | None) -> str:
     if record is None or not record.refused:
         return "nobody" if record else "–"
     return ", ".join(f"{name} {code}" for name, code in sorted(record.refused.items()))
+
+
+def round_words(record: RoundRecord) -> tuple[str, ...]:
+    """A round: its number and step, who answered and who did not, seconds, bytes, noise."""
+    return (
+        str(record.step + 1),
+        record.name,
+        ", ".join(record.answered) or "nobody",
+        refused_words(record),
+        f"{record.seconds:.1f}",
+        count(record.bytes_up),
+        "–" if record.noise_std is None else big(record.noise_std),
+    )
 
 
 def member_words(member: MemberView) -> str:
