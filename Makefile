@@ -9,7 +9,7 @@ export FLWR_DISABLE_UPDATE_CHECK := 1
 export RAY_USAGE_STATS_ENABLED := 0
 export HF_HUB_OFFLINE := 1
 
-.PHONY: setup demo test fuzz lint types imports check constraints clean
+.PHONY: setup demo test long fuzz lint types imports check constraints clean
 
 setup: $(VENV)/.ready
 
@@ -33,9 +33,13 @@ imports: setup
 
 check: lint types imports
 
-# Two pytest workers with one BLAS thread each are faster than two with two.
+# Three workers on two cores: tests with processes wait a good part of their time.
 test: check
 	OMP_NUM_THREADS=1 $(BIN)/pytest
+
+# What takes minutes of processes by itself: the guide's walk, and a disturbed training.
+long: setup
+	OMP_NUM_THREADS=1 $(BIN)/pytest --no-cov -n 0 -m long
 
 # Other cases than `make test` tries, each time: what fails here becomes an example there.
 fuzz: setup

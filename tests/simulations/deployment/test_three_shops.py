@@ -11,6 +11,7 @@ from common.errors import ConfigError, RunError
 from simulations.deployment.three_shops import block, walk, with_free_ports
 
 
+@pytest.mark.long
 def test_the_guides_commands_lead_from_nothing_to_a_recommendation(tmp_path: Path) -> None:
     walked = walk(tmp_path / "try", with_free_ports(block()))
     assert walked.cpu_seconds > 1

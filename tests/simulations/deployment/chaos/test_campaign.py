@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from common.artifacts import load_artifact, save_artifact
 from simulations.deployment.chaos.campaign import Campaign, carry_out, kept_results
@@ -135,6 +136,7 @@ WHATEVER_ITS_END = {
 """Defects that are found also where the training came to no model."""
 
 
+@pytest.mark.long
 def test_a_training_whose_server_app_and_task_were_killed_comes_to_its_model(
     laid_out: Path, tmp_path: Path
 ) -> None:
