@@ -51,8 +51,8 @@ def finish(work: Callable[[], int | None], *, stopped: str = "") -> None:
     """
     if not logs.is_configured() and not logs.configure_by_environment("command"):
         logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
-    if os.environ.get("HUSHREC_DEBUG", "0") not in ("", "0"):
-        _LOG.setLevel(logging.DEBUG)
+    debug = os.environ.get("HUSHREC_DEBUG", "0") not in ("", "0")
+    _LOG.setLevel(logging.DEBUG if debug else logging.INFO)
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
         status = work() or 0
