@@ -30,6 +30,7 @@ def figures(composed: Composed, name: str) -> dict[str, float]:
     return {one.labels.get("client", ""): one.value for one in samples if one.name == name}
 
 
+@pytest.mark.long
 def test_a_federation_comes_up_trains_delivers_and_ends(composed: Composed) -> None:
     for name in LASTING:
         composed.up(name)
