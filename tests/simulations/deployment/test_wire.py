@@ -177,7 +177,8 @@ def every_byte_of_an_honest_shop_is_accounted_for(scene: Scene) -> None:
     assert set(account.answers) == wanted
     jobs = {read_job(run).job_id for run in scene.runs.values()}  # others trained these shops too
     with Owner.of(account.shop).ledger() as ledger:
-        spends = [row.body for row in ledger.rows("spend") if row.body["job_id"] in jobs]
+        ours = {row.seq for row in ledger.rows("reserve") if row.body["job_id"] in jobs}
+        spends = [row.body for row in ledger.rows("spend") if row.body["reservation"] in ours]
     assert account.charged == [spend["release_sha256"] for spend in spends]
     items = read_job(next(iter(scene.runs.values()))).n_items
     assert account.data_bytes[f"{STEP} 0"] == 4 * items  # one number for each item of the catalogue
