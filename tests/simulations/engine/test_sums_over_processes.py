@@ -112,6 +112,7 @@ def in_process(twin: Path, grid: Any) -> None:
     make_app(twin)(grid, Context(grid.run.run_id, 1, {}, RecordDict(), {}))
 
 
+@pytest.mark.long
 def test_a_run_of_secure_sums_survives_a_node_that_is_killed(
     federation: Deployment,
     prepare_run: Callable[..., RunFolder],
