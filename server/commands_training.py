@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from common.terminal import Format, FormatOption, finish, name_values, print_json
+from server import training_options as option
 from server.gateway.quiet import quieten
 
 if TYPE_CHECKING:
@@ -30,79 +31,33 @@ _STOPPED: Final = "The training goes on at the server; --resume with its name fo
 
 def train(
     home: Annotated[Path, typer.Argument(help="The server's home.")],
-    request: Annotated[
-        Path | None, typer.Option(help="TOML file with what is asked for; options below win.")
-    ] = None,
-    name: Annotated[str | None, typer.Option(help="Of the training; absent: the date.")] = None,
-    resume: Annotated[
-        str | None,
-        typer.Option(help="Name of a training that was begun: follow it, or go on, as a person."),
-    ] = None,
-    solver: Annotated[str | None, typer.Option(help="subspace, ials, dpsgd, popularity.")] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="NAME=VALUE, a setting of the solver.")
-    ] = None,
-    rounds: Annotated[int | None, typer.Option(help="Federated rounds.")] = None,
-    dim: Annotated[int | None, typer.Option(help="Length of the vectors.")] = None,
-    mode: Annotated[str | None, typer.Option(help="local, or distributed: secure sums.")] = None,
-    epsilon: Annotated[float | None, typer.Option(help="ε of each client.")] = None,
-    delta: Annotated[float | None, typer.Option(help="δ of each client.")] = None,
-    evaluation_share: Annotated[
-        float | None, typer.Option(help="Share of the budget for a private evaluation.")
-    ] = None,
-    threshold: Annotated[
-        int | None, typer.Option(help="Fewest clients of which a secure sum is made.")
-    ] = None,
-    colluders: Annotated[
-        int | None, typer.Option(help="Clients that may collude with the server.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of what is public, like first factors.")] = None,
-    quorum: Annotated[int | None, typer.Option(help="Fewest clients that make a round.")] = None,
-    deadline_seconds: Annotated[
-        float | None, typer.Option(help="How long a round, or a stage of a sum, waits.")
-    ] = None,
-    wait_seconds: Annotated[
-        float | None, typer.Option(help="How long the start waits for members.")
-    ] = None,
-    attempts: Annotated[
-        int | None,
-        typer.Option(help="Most sessions of a step's secure sum until a person resumes."),
-    ] = None,
-    promote: Annotated[
-        bool | None, typer.Option(help="Give the finished model to clients, or not yet.")
-    ] = None,
-    every: Annotated[
-        str | None, typer.Option(help="Train again and again at this interval: 90s, 30m, 24h, 7d.")
-    ] = None,
-    bundle: Annotated[
-        Path | None, typer.Option(help="App bundle to run; absent: that of the installed HushRec.")
-    ] = None,
-    restarts: Annotated[
-        int, typer.Option(min=0, help="Most runs that are started after the first.")
-    ] = 1000,
+    request: option.RequestFile = None,
+    name: option.Name = None,
+    resume: option.Resume = None,
+    solver: option.Solver = None,
+    settings: option.Setting = None,
+    rounds: option.Rounds = None,
+    dim: option.Dim = None,
+    mode: option.ModeName = None,
+    epsilon: option.Epsilon = None,
+    delta: option.Delta = None,
+    evaluation_share: option.EvaluationShare = None,
+    threshold: option.Threshold = None,
+    colluders: option.Colluders = None,
+    seed: option.Seed = None,
+    quorum: option.Quorum = None,
+    deadline_seconds: option.DeadlineSeconds = None,
+    wait_seconds: option.WaitSeconds = None,
+    attempts: option.Attempts = None,
+    promote: option.Promote = None,
+    every: option.Every = None,
+    bundle: option.Bundle = None,
+    restarts: option.Restarts = 1000,
     inside: InsideOption = INSIDE,
     output: FormatOption = Format.TEXT,
 ) -> None:
     """Train a model with the clients of a server that runs, and follow it to the end."""
-    given = {
-        "solver": solver,
-        "settings": None if settings is None else name_values(settings),
-        "rounds": rounds,
-        "dim": dim,
-        "mode": mode,
-        "epsilon": epsilon,
-        "delta": delta,
-        "evaluation_share": evaluation_share,
-        "threshold": threshold,
-        "colluders": colluders,
-        "seed": seed,
-        "quorum": quorum,
-        "deadline_seconds": deadline_seconds,
-        "wait_seconds": wait_seconds,
-        "attempts": attempts,
-        "promote": promote,
-    }
-    options = {key: value for key, value in given.items() if value is not None}
+    options = _of_request(locals())
 
     def work() -> None:
         if resume is not None and (options or request or name or every):
@@ -119,11 +74,19 @@ def train(
     finish(work, stopped=_STOPPED)
 
 
+def _of_request(given: dict[str, Any]) -> dict[str, Any]:
+    """What was given of a request, whose fields have the options' names."""
+    from server.training.request import Request
+
+    found = {k: v for k, v in given.items() if k in Request.model_fields and v is not None}
+    if "settings" in found:
+        found["settings"] = name_values(found["settings"])
+    return found
+
+
 def deliver(
     home: Annotated[Path, typer.Argument(help="The server's home.")],
-    bundle: Annotated[
-        Path | None, typer.Option(help="App bundle to run; absent: that of the installed HushRec.")
-    ] = None,
+    bundle: option.Bundle = None,
     restarts: Annotated[
         int, typer.Option(min=0, help="Most runs that are started after the first.")
     ] = 3,
