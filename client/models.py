@@ -26,10 +26,11 @@ from client.data_files import Stamp, stamp_of
 from client.model_pointer import CURRENT, FOLDER, Pointer, damaged, folder_of
 from common.arrays import State
 from common.artifacts import Manifest, arrays_to_bytes, load_artifact, save_artifact
-from common.errors import ArtifactError, Code, ConfigError, DataError
+from common.errors import ArtifactError, Code, DataError
 from common.files import sync_folder
 from common.folder_lock import folder_lock
-from common.models.mf import FoldIn, MatrixFactorisation
+from common.models.base import Model
+from common.models.registry import model_from
 
 if TYPE_CHECKING:  # a service reads models and no messages
     from common.protocol import ModelMessage
@@ -57,7 +58,7 @@ class HeldModel:
     serial: int
     version: str
     manifest: Manifest
-    model: MatrixFactorisation
+    model: Model
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,8 @@ class ModelStore:
 
         Raises:
             ArtifactError: `model-stale`, its server has promoted another one with this or a
-                later serial; `artifact-invalid`, arrays and manifest do not fit together.
+                later serial; `artifact-invalid`, arrays and manifest do not fit together;
+                `model-kind`, it is of a kind that is not known here.
             DataError: `disk-full`, or the folder cannot be written; the one before stays.
         """
         arrays = _checked(message)
@@ -100,7 +102,8 @@ class ModelStore:
         """The model to serve, None if none was ever taken.
 
         Raises:
-            ArtifactError: `artifact-invalid`, it is damaged: whoever has one loaded keeps it.
+            ArtifactError: `artifact-invalid`, it is damaged, or `model-kind`, another version
+                of this program took it: whoever has one loaded keeps it.
         """
         while True:
             pointer = self._pointer()
@@ -130,6 +133,8 @@ class ModelStore:
             arrays, manifest = load_artifact(place)
             model = _model_of(manifest, arrays, str(place))
         except ArtifactError as error:
+            if error.code is Code.MODEL_KIND:  # whole, and for another version
+                raise
             raise damaged(error.message, error.where) from None
         return HeldModel(pointer.serial, pointer.version, manifest, model)
 
@@ -194,23 +199,17 @@ def _checked(message: ModelMessage) -> State:
     return arrays
 
 
-def _model_of(
-    manifest: Manifest, arrays: Mapping[str, NDArray[Any]], where: str
-) -> MatrixFactorisation:
+def _model_of(manifest: Manifest, arrays: Mapping[str, NDArray[Any]], where: str) -> Model:
     """The model that a manifest and its arrays make.
 
     Raises:
-        ArtifactError: `artifact-invalid`, they make none.
+        ArtifactError: `artifact-invalid`, they make none; `model-kind`.
     """
     if manifest.kind != "model":
         raise ArtifactError(
             Code.ARTIFACT_INVALID, f"holds a {manifest.kind[:32]!r}, not a model.", where=where
         )
-    try:
-        settings = FoldIn.load(manifest.settings, where=where)
-    except ConfigError as error:
-        raise ArtifactError(Code.ARTIFACT_INVALID, error.message, where=where) from None
-    return MatrixFactorisation.from_arrays(arrays, settings)
+    return model_from(manifest.model, manifest.settings, arrays, where=where)
 
 
 def _is_whole(place: Path, manifest: Manifest) -> bool:

@@ -120,6 +120,7 @@ class Code(StrEnum):
     REQUEST_INVALID = "request-invalid"
     SERVICE_TOKEN = "service-token"  # noqa: S105  the name of a code
     RUN_STOPPED = "run-stopped"
+    MODEL_KIND = "model-kind"
 
 
 class HushRecError(Exception):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, SerializerFunctionWrapHandler, StringConstraints, model_serializer
 
 from common.config import Settings
 
@@ -12,6 +12,8 @@ __all__ = ["Manifest", "VersionId"]
 
 VersionId: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[0-9]{4,9}-[0-9a-f]{8}$")]
 """Name of a version of the model: its number and the start of the job's id, `0003-1a2b3c4d`."""
+
+_MF: Final = "mf"
 
 
 class Manifest(Settings):
@@ -21,6 +23,9 @@ class Manifest(Settings):
     """`model` or `checkpoint`."""
     name: str
     """Name of the model or solver."""
+    model: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$")] = _MF
+    """Kind of the model, a name in `common.models.registry.KINDS`. `mf` is left out where a
+    manifest is written: files and signatures stay as they were when there was no other kind."""
     catalogue_version: str
     """Content hash of the catalogue whose order the rows follow."""
     catalogue_derived: bool = False
@@ -41,3 +46,10 @@ class Manifest(Settings):
     row, key and signature."""
     sha256: str = ""
     """Hash of the arrays file; filled in by `save_artifact`."""
+
+    @model_serializer(mode="wrap")
+    def _as_written(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = written(self)
+        if values.get("model") == _MF:
+            del values["model"]
+        return values

@@ -58,6 +58,7 @@ PUBLIC: Final = frozenset(
         Code.LEDGER_ROLLED_BACK,
         Code.LEDGER_SIGNATURE,
         Code.LEDGER_WRITE,
+        Code.MODEL_KIND,
         Code.MODEL_MISSING,
         Code.MODEL_NOT_PRIVATE,
         Code.MODEL_STALE,

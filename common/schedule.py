@@ -13,7 +13,8 @@ from typing import Final
 from common.arrays import Ints, State
 from common.evaluation import private
 from common.job import Job
-from common.models.mf import MatrixFactorisation
+from common.models.base import Model
+from common.models.registry import model_from
 from common.privacy.contributions import Contributions
 from common.privacy.plan import PrivacyPlan
 from common.privacy.planner import make_plan
@@ -66,7 +67,7 @@ class Schedule:
     ) -> Iterator[Contributions]:
         """What each of `users` contributes in `step`; for a mechanism and nobody else."""
         if step == self._evaluation:
-            model = MatrixFactorisation.from_arrays(inputs, self.solver.fold_in)
+            model = model_from(self.solver.model_kind, self.solver.model_settings, inputs)
             if data.heldout is not None:
                 yield private.contribution(data.histories, data.heldout, model, users)
             return
@@ -78,7 +79,7 @@ class Schedule:
             return {**state, METRICS: total.values}
         return self.solver.advance(step, state, total)
 
-    def finish(self, state: State) -> MatrixFactorisation:
+    def finish(self, state: State) -> Model:
         """The model that the state holds."""
         return self.solver.finish(state)
 

@@ -13,7 +13,8 @@ from common.config import Settings, read_json
 from common.errors import ArtifactError, Code, ConfigError, RunError
 from common.files import write_atomic
 from common.job import Job
-from common.models.mf import FoldIn, MatrixFactorisation
+from common.models.base import Model
+from common.models.registry import model_from
 from common.privacy.heads import SignedHead
 from server.record import RoundRecord
 
@@ -115,7 +116,7 @@ class Registry:
     def publish(
         self,
         job: Job,
-        model: MatrixFactorisation,
+        model: Model,
         checkpoint: Checkpoint,
         privacy: Mapping[str, Any],
     ) -> Manifest:
@@ -128,7 +129,7 @@ class Registry:
             return known
         manifest = _manifest("model", job, checkpoint, privacy)
         manifest = manifest.model_copy(
-            update={"settings": model.settings.model_dump(mode="json")},
+            update={"settings": model.settings.model_dump(mode="json"), "model": model.kind},
         )
         return save_artifact(self.folder / "model", model.arrays(), manifest)
 
@@ -147,11 +148,12 @@ class Registry:
             return None
         return manifest if manifest.job_id == job.job_id else None
 
-    def model(self, catalogue_version: str) -> tuple[MatrixFactorisation, Manifest]:
+    def model(self, catalogue_version: str) -> tuple[Model, Manifest]:
         """The finished model.
 
         Raises:
-            ArtifactError: missing, damaged, or made for another catalogue.
+            ArtifactError: missing, damaged, made for another catalogue, or of a kind that is
+                not known here.
         """
         folder = self.folder / "model"
         arrays, manifest = load_artifact(folder, catalogue_version=catalogue_version)
@@ -159,8 +161,8 @@ class Registry:
             raise ArtifactError(
                 Code.ARTIFACT_INVALID, f"holds a {manifest.kind}, not a model.", where=str(folder)
             )
-        settings = FoldIn.load(manifest.settings, where=str(folder))
-        return MatrixFactorisation.from_arrays(arrays, settings), manifest
+        model = model_from(manifest.model, manifest.settings, arrays, where=str(folder))
+        return model, manifest
 
     def rounds(self, after: int = 0) -> list[RoundRecord]:
         """The records of completed rounds, in order, of every process that had a part.

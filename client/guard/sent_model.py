@@ -8,22 +8,27 @@ Guarantee:
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from typing import Final
+
 from client.store import ClientSettings
-from common.arrays import State
 from common.artifacts import Manifest
 from common.catalogue import Catalogue
 from common.errors import ArtifactError, Code, InboundError, PolicyError
-from common.models.mf import MatrixFactorisation
+from common.models.registry import model_specs
 from common.privacy.inbound import ArraySpec, check_arrays
 from common.privacy.policy import Policy
 from common.protocol import ModelMessage
 
 __all__ = ["check_sent_model"]
 
-_EMBEDDINGS = "item_embeddings"
-_OPTIONAL = "noise_variance"
-_LONGEST = 512
-"""Of a shopper's vector, as every solver has it; the service works with its square."""
+_WHERE: Final = "model.manifest"
+_MOST_ARRAYS: Final = 256
+_WIDEST: Final = 4096
+"""Values of one item in one array."""
+_LARGEST: Final = 1 << 22
+"""Values of an array that is not about items, 16 MiB."""
 
 
 def check_sent_model(
@@ -33,12 +38,13 @@ def check_sent_model(
 
     Raises:
         PolicyError: `policy-server`, not signed by a server of the policy.
-        ArtifactError: `model-not-private` or `artifact-catalogue`.
+        ArtifactError: `model-not-private`, `artifact-catalogue`, `model-kind`, or
+            `artifact-invalid` for settings that its kind cannot have.
         InboundError: `inbound-array`, an array is not safe to use.
     """
     _check_server(policy, message)
     _check_manifest(settings, catalogue, message.manifest)
-    check_arrays(message.arrays, _specs(len(catalogue), message.arrays))
+    check_arrays(message.arrays, _specs(message, len(catalogue)))
 
 
 def _check_server(policy: Policy, message: ModelMessage) -> None:
@@ -58,7 +64,7 @@ def _check_manifest(settings: ClientSettings, catalogue: Catalogue, manifest: Ma
         raise ArtifactError(
             Code.MODEL_NOT_PRIVATE,
             "the model was made without a guarantee.",
-            where="model.manifest",
+            where=_WHERE,
             remedy="It is taken only if client.toml says `no_privacy`.",
         )
     if manifest.catalogue_version != catalogue.version:
@@ -66,22 +72,29 @@ def _check_manifest(settings: ClientSettings, catalogue: Catalogue, manifest: Ma
             Code.ARTIFACT_CATALOGUE,
             f"made for catalogue {manifest.catalogue_version[:12]}, this client has "
             f"{catalogue.version[:12]}.",
-            where="model.manifest",
+            where=_WHERE,
             remedy="Bring both sides to one catalogue.",
         )
 
 
-def _specs(n_items: int, arrays: State) -> dict[str, ArraySpec]:
-    """What the arrays must be; how long a shopper's vector is, the model itself says."""
-    shape = arrays[_EMBEDDINGS].shape if _EMBEDDINGS in arrays else ()
-    if len(shape) != 2 or not 1 <= shape[1] <= _LONGEST:
-        raise InboundError(
-            Code.INBOUND_ARRAY,
-            f"of shape {shape}, no vectors of items of length 1 to {_LONGEST}.",
-            where=f"inbound array {_EMBEDDINGS!r}",
-            remedy="The server is broken or hostile: nothing was kept.",
-        )
-    specs = MatrixFactorisation.specs(n_items, shape[1])
-    if _OPTIONAL in arrays:
-        specs[_OPTIONAL] = ArraySpec((n_items,))
+def _specs(message: ModelMessage, n_items: int) -> Mapping[str, ArraySpec]:
+    """What the arrays must be, by the kind of the model, and none of them too large to serve."""
+    about = message.manifest
+    specs = model_specs(about.model, about.settings, n_items, message.arrays, where=_WHERE)
+    if len(specs) > _MOST_ARRAYS:
+        raise _too_large(f"{len(specs)} arrays, at most {_MOST_ARRAYS} are taken.", "model.arrays")
+    for name, spec in specs.items():
+        of_items = spec.shape[:1] == (n_items,)
+        values = math.prod(spec.shape[1:] if of_items else spec.shape)
+        if values > (_WIDEST if of_items else _LARGEST):
+            raise _too_large(f"of shape {spec.shape}, more than is taken.", name)
     return specs
+
+
+def _too_large(message: str, name: str) -> InboundError:
+    return InboundError(
+        Code.INBOUND_ARRAY,
+        message,
+        where=f"inbound array {name!r}",
+        remedy="The server is broken or hostile: nothing was kept.",
+    )

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from common.arrays import Floats, Histories
-from common.errors import ArtifactError, Code
+from common.errors import ArtifactError, Code, InboundError
 from common.models.fold_in import FoldIn, fold_in_users
 from common.models.ridge import Spectrum
 from common.privacy.inbound import ArraySpec
 
 __all__ = ["PERSONAL_PARAMETERS", "SHARED_PARAMETERS", "FoldIn", "MatrixFactorisation"]
+
+_LONGEST: Final = 512
+"""Of a shopper's vector, as every solver has it; the service works with its square."""
 
 SHARED_PARAMETERS: Final = (
     "item_embeddings",
@@ -51,6 +54,9 @@ class MatrixFactorisation:
         ArtifactError: `artifact-invalid`, an array has the wrong shape or bad values.
     """
 
+    kind: ClassVar[str] = "mf"
+    Settings: ClassVar[type[FoldIn]] = FoldIn
+
     item_embeddings: NDArray[np.float32]
     item_bias: NDArray[np.float32]
     popularity: NDArray[np.float32]
@@ -73,6 +79,11 @@ class MatrixFactorisation:
     def dim(self) -> int:
         """Length of a shopper's vector."""
         return int(self.item_embeddings.shape[1])
+
+    @property
+    def item_vectors(self) -> NDArray[np.float32]:
+        """The embeddings, `[items, dim]`."""
+        return self.item_embeddings
 
     def fold_in(self, histories: Histories) -> Floats:
         """Vectors of shoppers from their own events alone, `[users, dim]`. Personal."""
@@ -111,8 +122,32 @@ class MatrixFactorisation:
         return {name: value for name, value in values if value is not None}
 
     @staticmethod
-    def specs(n_items: int, dim: int) -> dict[str, ArraySpec]:
-        """What a client demands of each array of a model that it is sent."""
+    def specs(
+        n_items: int, settings: FoldIn, arrays: Mapping[str, NDArray[Any]]
+    ) -> dict[str, ArraySpec]:
+        """What a receiver demands of each array; how long a vector is, the arrays say.
+
+        Raises:
+            InboundError: `inbound-array`, no embeddings of a length from 1 to 512.
+        """
+        del settings
+        table = arrays.get("item_embeddings")
+        shape = () if table is None else table.shape
+        if len(shape) != 2 or not 1 <= shape[1] <= _LONGEST:
+            raise InboundError(
+                Code.INBOUND_ARRAY,
+                f"of shape {shape}, no vectors of items of length 1 to {_LONGEST}.",
+                where="inbound array 'item_embeddings'",
+                remedy="The server is broken or hostile: nothing was kept.",
+            )
+        specs = MatrixFactorisation.specs_of(n_items, shape[1])
+        if "noise_variance" in arrays:
+            specs["noise_variance"] = ArraySpec((n_items,))
+        return specs
+
+    @staticmethod
+    def specs_of(n_items: int, dim: int) -> dict[str, ArraySpec]:
+        """The arrays that every such model has, for vectors of length `dim`."""
         return {
             "item_embeddings": ArraySpec((n_items, dim)),
             "item_bias": ArraySpec((n_items,)),

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Final, Literal, Protocol, TypeAlias
 
 from common.arrays import Floats, Histories, Ints, State
-from common.models.mf import FoldIn, MatrixFactorisation
+from common.config import Settings
+from common.models.base import Model
 from common.privacy.contributions import Contributions
 from common.privacy.inbound import ArraySpec
 from common.privacy.plan import ReleaseShape
@@ -144,8 +145,13 @@ class Solver(Protocol):
         ...
 
     @property
-    def fold_in(self) -> FoldIn:
-        """How the finished model folds a shopper in; from settings and public facts."""
+    def model_kind(self) -> str:
+        """Kind of the finished model, a name in `common.models.registry.KINDS`."""
+        ...
+
+    @property
+    def model_settings(self) -> Settings:
+        """Settings of the finished model; from the solver's and public facts, never data."""
         ...
 
     def initial_state(self, seed: int) -> State:
@@ -162,6 +168,6 @@ class Solver(Protocol):
         """The next public state. Never sees data."""
         ...
 
-    def finish(self, state: State) -> MatrixFactorisation:
+    def finish(self, state: State) -> Model:
         """The model from the last state. Never sees data."""
         ...

@@ -21,7 +21,7 @@ about a few popular items.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Final, Literal, Self
+from typing import ClassVar, Final, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -113,6 +113,8 @@ class DpSgd:
 
     Settings = DpSgdSettings
 
+    model_kind: ClassVar[str] = MatrixFactorisation.kind
+
     def __init__(self, settings: DpSgdSettings, facts: PublicFacts) -> None:
         self.settings = settings
         self.facts = facts
@@ -163,9 +165,14 @@ class DpSgd:
         )
 
     @property
+    def model_settings(self) -> FoldIn:
+        """The same, by the name that a solver of any kind has for it."""
+        return self.fold_in
+
+    @property
     def model_specs(self) -> Mapping[str, ArraySpec]:
         """Arrays of the finished model."""
-        return MatrixFactorisation.specs(self.facts.n_items, self.settings.embedding_dim)
+        return MatrixFactorisation.specs_of(self.facts.n_items, self.settings.embedding_dim)
 
     @property
     def fold_in(self) -> FoldIn:

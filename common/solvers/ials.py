@@ -116,6 +116,8 @@ class Ials:
 
     Settings: ClassVar[type[IalsSettings]] = IalsSettings
 
+    model_kind: ClassVar[str] = MatrixFactorisation.kind
+
     def __init__(self, settings: IalsSettings, facts: PublicFacts) -> None:
         if facts.private:
             raise _not_private()
@@ -140,9 +142,14 @@ class Ials:
         return self.settings.fold_in_with(self.settings.serving_factor)
 
     @property
+    def model_settings(self) -> FoldIn:
+        """The same, by the name that a solver of any kind has for it."""
+        return self.fold_in
+
+    @property
     def model_specs(self) -> Mapping[str, ArraySpec]:
         """Arrays of the finished model."""
-        return MatrixFactorisation.specs(self.facts.n_items, self.settings.embedding_dim)
+        return MatrixFactorisation.specs_of(self.facts.n_items, self.settings.embedding_dim)
 
     def initial_state(self, seed: int) -> State:
         """Draw small Gaussian item vectors; no item is popular yet."""

@@ -7,7 +7,7 @@ shopper of everything counts no more than anybody else.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from pydantic import Field
@@ -47,6 +47,8 @@ class Popularity:
         rounds: int = Field(default=1, ge=1, le=1)
         """One sum is all there is."""
 
+    model_kind: ClassVar[str] = MatrixFactorisation.kind
+
     def __init__(self, settings: Settings, facts: PublicFacts) -> None:
         self.settings = settings
         self.facts = facts
@@ -67,9 +69,14 @@ class Popularity:
         return FoldIn()
 
     @property
+    def model_settings(self) -> FoldIn:
+        """The same, by the name that a solver of any kind has for it."""
+        return self.fold_in
+
+    @property
     def model_specs(self) -> Mapping[str, ArraySpec]:
         """Arrays of the model."""
-        return MatrixFactorisation.specs(self.facts.n_items, 1)
+        return MatrixFactorisation.specs_of(self.facts.n_items, 1)
 
     def initial_state(self, seed: int) -> State:
         """Nothing is known."""

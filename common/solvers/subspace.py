@@ -17,7 +17,7 @@ one more column, are the item embeddings. Every release has sensitivity 1.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
 from pydantic import Field
@@ -67,6 +67,8 @@ class Subspace:
         regularisation: float = Field(default=0.1, ge=1e-6, le=1e6)
         """λ of the fold-in; embeddings are scaled to a mean square column norm of 1."""
 
+    model_kind: ClassVar[str] = MatrixFactorisation.kind
+
     def __init__(self, settings: Settings, facts: PublicFacts) -> None:
         self.settings = settings
         self.facts = facts
@@ -114,9 +116,14 @@ class Subspace:
         )
 
     @property
+    def model_settings(self) -> FoldIn:
+        """The same, by the name that a solver of any kind has for it."""
+        return self.fold_in
+
+    @property
     def model_specs(self) -> Mapping[str, ArraySpec]:
         """Arrays of the model; one more column than the subspace has, for popularity."""
-        return MatrixFactorisation.specs(self.facts.n_items, self.dim + 1)
+        return MatrixFactorisation.specs_of(self.facts.n_items, self.dim + 1)
 
     def initial_state(self, seed: int) -> State:
         """A random basis to start from; public."""
