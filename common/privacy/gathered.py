@@ -65,7 +65,7 @@ class GatheredRows:
     @property
     def values_per_user(self) -> int:
         """Values that a user may have, padding included."""
-        gathered = self.own_rows.shape[1] + len(self.shared_rows)
+        gathered: int = self.own_rows.shape[1] + len(self.shared_rows)
         parameters: int = self.dense_values.shape[1]
         return gathered * self.width + parameters
 
