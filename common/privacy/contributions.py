@@ -14,8 +14,9 @@ from typing import Protocol, Self
 import numpy as np
 
 from common.arrays import Floats, Ints
+from common.errors import Code, PrivacyError
 
-__all__ = ["Contributions", "RankOne", "SparseRows"]
+__all__ = ["Contributions", "PlainSum", "RankOne", "SparseRows"]
 
 
 class Contributions(Protocol):
@@ -118,6 +119,37 @@ class RankOne:
         shape = (total.shape[0], len(self.users))
         spread = csr_array((self.left, (self.rows, batch)), shape=shape)
         total += np.asarray(spread @ self.right)
+
+
+@dataclass(frozen=True)
+class PlainSum:
+    """A batch that is summed already, for mode `none`: no mechanism with a guarantee takes it.
+
+    Attributes:
+        users: `[batch]`, strictly increasing.
+        values: the plain sum, `[rows, width]`.
+    """
+
+    users: Ints
+    values: Floats
+
+    def expand(self, max_values: int) -> Iterator[SparseRows]:
+        """Refuse: nobody can be clipped in it.
+
+        Raises:
+            PrivacyError: `contribution-invalid`, always.
+        """
+        del max_values
+        raise PrivacyError(
+            Code.CONTRIBUTION_INVALID,
+            "a plain sum has no users to clip.",
+            where="contributions",
+            remedy="This is a defect of the solver: with privacy it must yield each user.",
+        )
+
+    def add_to(self, total: Floats) -> None:
+        """Add it to `total`."""
+        total += self.values
 
 
 def _blocks(indptr: Ints, max_entries: int) -> Iterator[tuple[int, int]]:

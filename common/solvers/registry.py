@@ -15,9 +15,10 @@ SOLVERS: Final[Mapping[str, str]] = {
     "subspace": "common.solvers.subspace:Subspace",
     "ials": "common.solvers.ials:Ials",
     "dpsgd": "common.solvers.dpsgd:DpSgd",
+    "sequential": "common.solvers.sequential:Sequential",
     "popularity": "common.solvers.popularity:Popularity",
 }
-"""Name to `module:class`, loaded when asked for: `dpsgd` brings torch, the others do not."""
+"""Name to `module:class`, loaded when asked for: only gradient solvers bring torch."""
 
 
 def make_solver(name: str, settings: Mapping[str, Any], facts: PublicFacts) -> Solver:

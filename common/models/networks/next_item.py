@@ -1,0 +1,60 @@
+"""The loss of a sequential model: every event predicts the next one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from common.models.networks.base import POPULARITY, Dense, Dropout, Example, candidate_losses
+
+__all__ = ["NextItem", "SequenceNetwork"]
+
+
+class SequenceNetwork(Protocol):
+    """What reads events in their order."""
+
+    def initial(self, rng: np.random.Generator) -> dict[str, NDArray[np.float32]]:
+        """First values of its parameters."""
+        ...
+
+    def hidden(
+        self, dense: Dense, events: torch.Tensor, dropout: Dropout | None = None
+    ) -> torch.Tensor:
+        """What is known after each event, `[..., events, dim]`; later ones never change it."""
+        ...
+
+
+@dataclass(frozen=True)
+class NextItem:
+    """Next-item prediction with cross-entropy.
+
+    Attributes:
+        network: what reads the events.
+        length: targets at most; the loss is the sum over a user's targets over this.
+    """
+
+    network: SequenceNetwork
+    length: int
+
+    def initial(self, rng: np.random.Generator) -> dict[str, NDArray[np.float32]]:
+        """First values of the dense parameters."""
+        return self.network.initial(rng) | {POPULARITY: np.zeros(1, np.float32)}
+
+    def losses(
+        self,
+        dense: Dense,
+        own: torch.Tensor,
+        shared: torch.Tensor,
+        example: Example,
+        dropout: Dropout | None = None,
+    ) -> torch.Tensor:
+        """The loss of each user, `[...]`; `own` is in time order, `[..., length + 1, dim]`."""
+        hidden = self.network.hidden(dense, own[..., :-1, :], dropout)
+        losses = candidate_losses(hidden, own, shared, example, dense[POPULARITY])
+        of_next = torch.diagonal(losses, offset=1, dim1=-2, dim2=-1)
+        wanted = example["present"][..., 1:]
+        return (of_next * wanted).sum(-1) / self.length

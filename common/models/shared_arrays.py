@@ -1,0 +1,59 @@
+"""The arrays of a model with a network: vectors of items, dense parameters, popularity."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.errors import ArtifactError, Code
+from common.privacy.inbound import ArraySpec
+
+__all__ = ["DENSE", "POPULARITY_ARRAY", "TABLE", "check_shared", "shared_specs"]
+
+TABLE: Final = "item_table"
+DENSE: Final = "dense"
+POPULARITY_ARRAY: Final = "popularity"
+_LARGEST_COUNT: Final = 1e12
+
+
+def shared_specs(n_items: int, rows: int, dim: int) -> dict[str, ArraySpec]:
+    """What a client demands of them.
+
+    Args:
+        n_items: size of the catalogue.
+        rows: that the dense parameters take.
+        dim: length of a vector.
+    """
+    return {
+        TABLE: ArraySpec((n_items, dim)),
+        DENSE: ArraySpec((rows, dim)),
+        POPULARITY_ARRAY: ArraySpec((n_items,), max_abs=_LARGEST_COUNT, positive=True),
+    }
+
+
+def check_shared(arrays: Mapping[str, NDArray[Any]], rows: int, dim: int) -> None:
+    """Names, shapes and values, as a model needs them.
+
+    Raises:
+        ArtifactError: `artifact-invalid`.
+    """
+    if set(arrays) != {TABLE, DENSE, POPULARITY_ARRAY}:
+        raise _invalid(f"arrays {', '.join(sorted(arrays))}.", "model")
+    n_items = arrays[TABLE].shape[0] if arrays[TABLE].ndim == 2 else 0
+    for name, spec in shared_specs(n_items, rows, dim).items():
+        array = arrays[name]
+        if array.shape != spec.shape or 0 in array.shape:
+            raise _invalid(f"shape {array.shape}, expected {spec.shape}.", name)
+        if not np.isfinite(array).all():
+            raise _invalid("not all values are finite.", name)
+        if spec.positive and not (array > 0).all():
+            raise _invalid("all values must be greater than 0.", name)
+
+
+def _invalid(message: str, where: str) -> ArtifactError:
+    return ArtifactError(
+        Code.ARTIFACT_INVALID, message, where=where, remedy="Fetch the model again, or retrain."
+    )

@@ -1,0 +1,1 @@
+"""Private gradient descent on networks; `neural` and `sequential` are made of it."""

@@ -1,0 +1,158 @@
+"""Gradients of networks: of each user alone for a mechanism, or of all together without one.
+
+The loss is differentiated by vectors that were gathered beforehand, so what is written is one
+row for each item that a user's loss reads. `vmap` makes the gradients of the dense parameters
+of every user at once; a matrix product for each user takes as long as the one product for all
+that a step without privacy makes (Bu et al. 2023, "Differentially private optimization on large
+model at small cost", section 3, count both).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.func import grad, vmap
+
+from common.arrays import Floats, Ints
+from common.models.networks.base import Dropout, Network
+from common.models.networks.packing import Packing
+from common.privacy.gathered import GatheredRows
+from common.solvers.gradient.examples import Batch, empty_padded
+
+__all__ = ["CHUNK", "Gradients", "device"]
+
+CHUNK = 32
+"""Users whose gradients are made together; a chunk with fewer is filled up with nobody."""
+
+
+def device() -> torch.device:
+    """Where networks are computed: CUDA where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """What is differentiated.
+
+    Attributes:
+        network: the loss.
+        table: vectors of all items, `[items, dim]`.
+        dense: the other parameters, `[rows, dim]`, as `packing` has them.
+        packing: of the dense parameters.
+        train_items: whether vectors of items have gradients too.
+    """
+
+    network: Network
+    table: NDArray[Any]
+    dense: NDArray[Any]
+    packing: Packing
+    train_items: bool
+
+    def of_each(self, users: Ints, batch: Batch, shared: Ints) -> Iterator[GatheredRows]:
+        """Gradients of each user, unclipped, in chunks.
+
+        Guarantee:
+            A user's gradients are made by operations whose shapes do not depend on who else
+            takes part, in a slot of their own: nobody's presence moves a bit of another's
+            (held by a test, on the machine that runs it).
+
+        Args:
+            users: positions, increasing, `[batch]`.
+            batch: their examples.
+            shared: items that everybody is given, increasing.
+        """
+        for start in range(0, len(users), CHUNK):
+            stop = min(start + CHUNK, len(users))
+            part = Batch(
+                batch.own[start:stop], {k: v[start:stop] for k, v in batch.example.items()}
+            )
+            yield self._chunk(users[start:stop], part, shared)
+
+    def of_all(
+        self, batch: Batch, shared: Ints, dropout: Dropout | None
+    ) -> tuple[NDArray[Any], Floats]:
+        """The plain sum over users, for mode `none`.
+
+        Returns:
+            Gradient by the table `[items, dim]` (empty where items are not trained) and by
+            the dense parameters `[rows, dim]`.
+        """
+        where = device()
+        own_rows = torch.from_numpy(np.maximum(batch.own, 0)).to(where)
+        shared_rows = torch.from_numpy(shared).to(where)
+        table = torch.from_numpy(np.asarray(self.table, np.float32)).to(where)
+        table.requires_grad_(self.train_items)
+        dense = {k: v.requires_grad_() for k, v in self._dense(where).items()}
+        losses = self.network.losses(
+            dense, table[own_rows], table[shared_rows], _on(where, batch.example), dropout
+        )
+        losses.sum().backward()  # type: ignore[no-untyped-call]
+        packed = self.packing.pack({name: _gradient(value) for name, value in dense.items()})
+        if not self.train_items:
+            return np.zeros((0, self.packing.width)), packed
+        return _gradient(table), packed
+
+    def _chunk(self, users: Ints, batch: Batch, shared: Ints) -> GatheredRows:
+        where, count = device(), len(users)
+        filled = empty_padded(batch, CHUNK)
+        own = self._vectors(np.maximum(filled.own, 0), where)
+        beside = self._vectors(shared, where)
+        dense, example = self._dense(where), _on(where, filled.example)
+        by = (0, 1, 2) if self.train_items else (0,)
+        single = vmap(grad(self._loss, argnums=by), in_dims=(None, 0, None, 0))
+        of_dense, *of_items = single(dense, own, beside, example)
+        flat = torch.cat([of_dense[name].flatten(1) for name in self.packing.shapes], dim=1)
+        return self._contribution(users, batch.own, shared, _numpy(flat, count), of_items)
+
+    def _contribution(
+        self,
+        users: Ints,
+        own_rows: Ints,
+        shared: Ints,
+        of_dense: NDArray[Any],
+        of_items: list[torch.Tensor],
+    ) -> GatheredRows:
+        count, width, first = len(users), self.packing.width, 0
+        if of_items:
+            own_values, shared_values = (_numpy(values, count) for values in of_items)
+            first = len(self.table)
+        else:
+            own_rows, shared = np.zeros((count, 0), np.int64), np.zeros(0, np.int64)
+            own_values = shared_values = np.zeros((count, 0, width), np.float32)
+        rows = range(first, first + self.packing.rows)
+        return GatheredRows(users, own_rows, own_values, shared, shared_values, rows, of_dense)
+
+    def _loss(
+        self,
+        dense: Mapping[str, torch.Tensor],
+        own: torch.Tensor,
+        shared: torch.Tensor,
+        example: Mapping[str, torch.Tensor],
+    ) -> torch.Tensor:
+        return self.network.losses(dense, own, shared, example)
+
+    def _vectors(self, rows: Ints, where: torch.device) -> torch.Tensor:
+        return torch.from_numpy(np.asarray(self.table[rows], np.float32)).to(where)
+
+    def _dense(self, where: torch.device) -> dict[str, torch.Tensor]:
+        named = self.packing.unpack(np.asarray(self.dense, np.float32))
+        return {name: torch.tensor(value, device=where) for name, value in named.items()}
+
+
+def _gradient(parameter: torch.Tensor) -> Floats:
+    """What `backward` left there; zero where the loss does not depend on it."""
+    found = parameter.grad
+    return np.zeros(parameter.shape) if found is None else found.double().cpu().numpy()
+
+
+def _on(where: torch.device, example: Mapping[str, NDArray[Any]]) -> dict[str, torch.Tensor]:
+    return {name: torch.from_numpy(value).to(where) for name, value in example.items()}
+
+
+def _numpy(values: torch.Tensor, count: int) -> NDArray[Any]:
+    return values[:count].cpu().numpy()

@@ -1,0 +1,330 @@
+"""Private gradient descent on a network over vectors of items.
+
+The first steps release popularity, or the whole subspace of tastes. Every other round has noisy
+steps: shoppers are sampled, each one's gradient is made of their own events
+(`gradients`), a mechanism clips, sums and adds noise, and Opacus' optimiser steps on the total
+(`descent`). What is released has the vectors of the items in its first rows, where they are
+trained, and the network's other parameters behind them, `[items + rows, dim]`.
+
+Where a client adds all of its own noise it takes `local_steps` of them by itself, and the server
+combines what the clients have come to. Where the noise is added to the total, a round is one
+step on one secure sum at the server's state.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from common.arrays import Floats, Ints, State
+from common.errors import Code, PlanError
+from common.models.networks.base import Dropout, Network
+from common.models.networks.packing import Packing
+from common.models.shared_arrays import DENSE, TABLE
+from common.privacy.contributions import Contributions, PlainSum
+from common.privacy.plan import ReleaseShape
+from common.solvers.base import ArraySpec, ClientData, NoisyTotal, PublicFacts, Step
+from common.solvers.dpsgd_opacus import MOMENTS, Descent
+from common.solvers.gradient.examples import Draw, ExampleMaker
+from common.solvers.gradient.gradients import Gradients, device
+from common.solvers.gradient.settings import GradientSettings
+from common.solvers.gradient.start import embeddings_from, first_solver, first_steps
+from common.solvers.popularity import POPULARITY
+from common.solvers.subspace import Subspace
+
+__all__ = ["GradientSolver"]
+
+PARAMETERS: Final = "parameters"
+SEED: Final = "seed"
+LOCAL_STEP: Final = "local_step"
+_LARGEST_SEED: Final = 1 << 20
+_SAMPLED_USERS: Final = 64
+_PRIVATE_NEGATIVES: Final = 500
+_LAST_RATE: Final = 0.02
+_DROPOUT: Final = 0.2
+
+
+class GradientSolver:
+    """What `neural` and `sequential` have in common.
+
+    Guarantee:
+        Unit `user`: a contribution depends on one user's events and public state. Shared
+        items and places in histories are one public draw for everybody in a step.
+
+    Args:
+        settings: of the training.
+        facts: public.
+        network: whose losses are trained.
+        examples: how they are made of histories.
+        name: of the solver, in the names of its releases.
+
+    Raises:
+        PlanError: `plan-mode`, settings that the mode forbids.
+    """
+
+    def __init__(
+        self,
+        settings: GradientSettings,
+        facts: PublicFacts,
+        *,
+        network: Network,
+        examples: ExampleMaker,
+        name: str,
+        dim: int,
+    ) -> None:
+        self.settings = settings
+        self.facts = facts
+        self.dim = dim
+        self._network = network
+        self._examples = examples
+        self._name = name
+        self._packing = Packing.of(network.initial(np.random.default_rng(0)), dim)
+        self._first = first_solver(settings.subspace if self._from_subspace else None, facts)
+        _check_mode(settings, facts)
+
+    @property
+    def rounds(self) -> int:
+        """Rounds after the start."""
+        return self.settings.rounds or (10 if self.facts.private else 40)
+
+    @property
+    def local_steps(self) -> int:
+        """Noisy sums in a round."""
+        if self.facts.central:
+            return 1
+        return self.settings.local_steps or (1 if self.facts.private else 200)
+
+    @property
+    def sampling_rate(self) -> float:
+        """Of each user in a step."""
+        if self.settings.sampling_rate is not None:
+            return self.settings.sampling_rate
+        if self.facts.private:
+            return 1.0
+        return min(1.0, _SAMPLED_USERS * self.facts.clients / self.facts.population)
+
+    @property
+    def train_items(self) -> bool:
+        """Whether vectors of items are trained on."""
+        chosen = self.settings.train_items
+        return not self.facts.private if chosen is None else chosen
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The start, then rounds of local steps, or of one sum each."""
+        start = self.settings.start_share
+        share = (1 - start) / self.rounds
+        shapes = (
+            ReleaseShape(
+                step=f"{self._name}.round_{number}",
+                rows=self._trained_items + self._packing.rows,
+                width=self.dim,
+                share=share,
+                clip_norm=self.settings.clip_norm,
+                sampling_rate=self.sampling_rate,
+                steps=self.local_steps,
+                sampler=self.settings.sampler,
+            )
+            for number in range(1, self.rounds + 1)
+        )
+        inputs = self._inputs()
+        first = first_steps(self._first, start)
+        if self.facts.central:
+            return (*first, *(Step(shape, inputs) for shape in shapes))
+        return (
+            *first,
+            *(Step(shape, inputs, "average", released=(PARAMETERS,)) for shape in shapes),
+        )
+
+    def initial_state(self, seed: int) -> State:
+        """What the start begins with, and the public seed of every draw."""
+        drawn = np.array([float(seed % _LARGEST_SEED)])
+        return {**self._first.initial_state(seed), SEED: drawn}
+
+    def contribute(
+        self, step: int, state: State, data: ClientData, users: Ints
+    ) -> Iterator[Contributions]:
+        """What the start asks for, or gradients of the users who have events."""
+        if step < self._starts:
+            yield from self._first.contribute(step, state, data, users)
+            return
+        active = users[data.histories.lengths[users] > 0]
+        if len(active) == 0:
+            return
+        time = self._time(step, state)
+        draw = self._draw(time, state)
+        batch = self._examples.batch(data.histories.take(active), draw)
+        gradients = self._gradients(state)
+        if self.facts.private:
+            yield from gradients.of_each(active, batch, draw.shared)
+            return
+        of_items, of_dense = gradients.of_all(batch, draw.shared, self._dropout(time, state))
+        yield PlainSum(active, np.concatenate([of_items, of_dense]))
+
+    def advance(self, step: int, state: State, total: NoisyTotal) -> State:
+        """The next step of the start, or a step on the noised gradient.
+
+        Moments and the number of local steps so far are no inputs: at a client they end with
+        the round. On the server moments stay in the state, and so in its checkpoints.
+        """
+        if step < self._starts:
+            after = self._first.advance(step, state, total)
+            return self._begin(after) if step == self._starts - 1 else after
+        moments = {name: state[name] for name in state if name.startswith(MOMENTS)}
+        batch_size = total.sampling_rate * total.population
+        descent = self._descent(self._time(step, state))
+        table, moments = descent.step(state[PARAMETERS], moments, total.values, batch_size)
+        after = {**state, **moments, PARAMETERS: table}
+        if not self.facts.central:
+            after = {**after, LOCAL_STEP: np.array([_local_step(state) + 1.0])}
+        return after
+
+    def arrays_of(self, state: State) -> dict[str, NDArray[np.float32]]:
+        """Arrays of the finished model from the last state."""
+        arrays = {
+            TABLE: self._table(state),
+            DENSE: state[PARAMETERS][self._trained_items :],
+            POPULARITY: state[POPULARITY],
+        }
+        return {name: np.asarray(array, np.float32) for name, array in arrays.items()}
+
+    @property
+    def _from_subspace(self) -> bool:
+        chosen = self.settings.start
+        return self.facts.private if chosen is None else chosen == "subspace"
+
+    @property
+    def _starts(self) -> int:
+        """Steps of the start."""
+        return len(self._first.steps)
+
+    @property
+    def _trained_items(self) -> int:
+        """Rows of `PARAMETERS` that are vectors of items."""
+        return self.facts.n_items if self.train_items else 0
+
+    def _inputs(self) -> dict[str, ArraySpec]:
+        items = self.facts.n_items
+        inputs = {
+            PARAMETERS: ArraySpec((self._trained_items + self._packing.rows, self.dim)),
+            POPULARITY: ArraySpec((items,), max_abs=1e12, positive=True),
+            SEED: ArraySpec((1,), max_abs=_LARGEST_SEED),
+        }
+        return inputs if self.train_items else {**inputs, TABLE: ArraySpec((items, self.dim))}
+
+    def _begin(self, state: State) -> State:
+        """First parameters, from public randomness and what the start released."""
+        seed = _seed(state)
+        dense = self._packing.pack(self._network.initial(np.random.default_rng([seed, 1])))
+        table = self._first_table(state, seed)
+        if self.train_items:
+            return {**state, PARAMETERS: np.concatenate([table, dense.astype(np.float64)])}
+        return {**state, PARAMETERS: dense.astype(np.float64), TABLE: table}
+
+    def _first_table(self, state: State, seed: int) -> Floats:
+        stddev = self.settings.init_stddev
+        if isinstance(self._first, Subspace):
+            return embeddings_from(self._first, state, self.dim, stddev, seed)
+        shape = (self.facts.n_items, self.dim)
+        return np.random.default_rng([seed, 2]).normal(0.0, stddev, shape)
+
+    def _table(self, state: State) -> NDArray[Any]:
+        return state[PARAMETERS][: self._trained_items] if self.train_items else state[TABLE]
+
+    def _gradients(self, state: State) -> Gradients:
+        return Gradients(
+            self._network,
+            self._table(state),
+            state[PARAMETERS][self._trained_items :],
+            self._packing,
+            self.train_items,
+        )
+
+    def _time(self, step: int, state: State) -> int:
+        """Noisy steps before this one."""
+        return (step - self._starts) * self.local_steps + _local_step(state)
+
+    def _draw(self, time: int, state: State) -> Draw:
+        """Shared items and places, by the public seed and the steps before this one.
+
+        Drawn from the whole catalogue, held-out items too: a pool without them would tell
+        which they are.
+        """
+        items = self.facts.n_items
+        rng = np.random.default_rng([_seed(state), 3, time])
+        place = float(rng.random())
+        asked = self.settings.negatives or (_PRIVATE_NEGATIVES if self.facts.private else items)
+        shared = np.arange(items)
+        if asked < items:
+            shared = np.sort(rng.choice(items, asked, replace=False))
+        popularity = np.asarray(state[POPULARITY], np.float64)
+        return Draw(shared, place, np.log(popularity / popularity.mean()))
+
+    def _dropout(self, time: int, state: State) -> Dropout | None:
+        rate = _DROPOUT if self.settings.dropout is None else self.settings.dropout
+        if rate == 0:
+            return None
+        generator = torch.Generator(device()).manual_seed(_seed(state) * MAX_TIME + time)
+        return Dropout(rate, generator)
+
+    def _descent(self, time: int) -> Descent:
+        settings = self.settings
+        rate = settings.learning_rate * self._share_of_rate(time)
+        return Descent(settings.optimizer, rate, settings.momentum, settings.clip_norm)
+
+    def _share_of_rate(self, time: int) -> float:
+        """What part of the learning rate a step has: warm-up, then decay."""
+        steps = self.rounds * self.local_steps
+        warm = math.ceil(self.settings.warm_up * steps)
+        if time < warm:
+            return (time + 1) / warm
+        if self.settings.decay == "constant":
+            return 1.0
+        done = (time - warm) / max(1, steps - warm)
+        return _LAST_RATE + (1 - _LAST_RATE) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+MAX_TIME: Final = 1 << 20
+"""More than a job has steps: seeds of different jobs and steps differ."""
+
+
+def _check_mode(settings: GradientSettings, facts: PublicFacts) -> None:
+    if facts.central and settings.local_steps not in (None, 1):
+        raise _refuse(
+            f"{settings.local_steps} local steps in mode `distributed`: between secure sums a "
+            "client would train on its own share of the noise alone.",
+            "local_steps",
+            "Leave it out, and ask for more rounds: each is one sum.",
+        )
+    if facts.central and settings.sampling_rate not in (None, 1):
+        raise _refuse(
+            f"a sampling rate of {settings.sampling_rate:g} in mode `distributed`: a secure sum "
+            "is planned and charged as one over all users.",
+            "sampling_rate",
+            "Leave it out: 1 is the default.",
+        )
+    if facts.private and settings.dropout:
+        raise _refuse(
+            f"dropout {settings.dropout:g} with privacy: what a user contributes would depend on "
+            "a draw that is not theirs.",
+            "dropout",
+            "Leave it out: the noise keeps a network from fitting too well.",
+        )
+
+
+def _refuse(what: str, where: str, remedy: str) -> PlanError:
+    return PlanError(Code.PLAN_MODE, what, where=where, remedy=remedy)
+
+
+def _seed(state: State) -> int:
+    return abs(round(float(state[SEED][0])))
+
+
+def _local_step(state: State) -> int:
+    """Local steps that were taken since the server sent the state."""
+    return round(float(state[LOCAL_STEP][0])) if LOCAL_STEP in state else 0
