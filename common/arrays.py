@@ -32,8 +32,8 @@ class Histories:
             user a permutation of 0 .. n - 1. Every part that is made of it keeps the order and
             renumbers what is left. None where no time is known: the stored order stands then.
 
-    An item that a user met several times is one event, and its place is that of the last
-    meeting: what somebody has just come back to is what tells of the next item.
+    An item that a user met several times is one event; `common.interactions.order` says where
+    it stands.
     """
 
     indptr: Ints

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from common.arrays import Floats, Histories, Ints
 from common.errors import Code, DataError
+from common.interactions.order import order_of_entries, places_in_time, tie_hashes
 
 __all__ = ["Indexed", "index_events", "to_histories", "union"]
 
@@ -35,9 +37,14 @@ class Indexed:
     times: Ints
     tie: NDArray[np.uint64]
 
+    @cached_property
+    def places(self) -> Ints:
+        """Place of each event among all, in order of user and time, tie, `[events]`."""
+        return places_in_time(self.users_of_row, self.times, self.tie)
+
     def _first_rows(self) -> Ints:
         """Rows at which a user meets an item first, in order of user and time, tie."""
-        order = np.lexsort((self.tie, self.times, self.users_of_row))
+        order = np.argsort(self.places)
         pairs = pd.DataFrame({"user": self.users_of_row[order], "item": self.items[order]})
         first: Ints = order[~pairs.duplicated().to_numpy()]
         return first
@@ -75,11 +82,11 @@ def index_events(events: pd.DataFrame, items: pd.Index[Any]) -> Indexed:
             where=f"row {row}, item_id",
             remedy="Read the events against the catalogue; unknown items are set aside there.",
         )
-    rows, users = pd.factorize(events["user_id"], sort=True)
-    users = pd.Index(users)
-    tie = _mix(_hashes(users)[rows], _hashes(items)[codes])
+    factors, uniques = pd.factorize(events["user_id"], sort=True)
+    rows, users = factors.astype(np.int64), pd.Index(uniques)
+    tie = tie_hashes(users, rows, items, codes)
     weights = events["weight"].to_numpy(dtype=np.float64)
-    return Indexed(users, rows.astype(np.int64), codes, weights, _times(events["datetime"]), tie)
+    return Indexed(users, rows, codes, weights, _times(events["datetime"]), tie)
 
 
 def to_histories(
@@ -87,9 +94,12 @@ def to_histories(
 ) -> Histories:
     """Chosen rows as histories; repeated events on an item are one with their summed weight.
 
+    The order is that of `common.interactions.order`, among the chosen rows alone.
+
     Args:
         table: events.
-        position: `[events]`, position of the row's user among `n_users`.
+        position: `[events]`, position of the row's user among `n_users`, in the order of
+            `table.users`.
         chosen: `[events]`, rows to keep.
         n_users: users of the result.
         n_items: size of the catalogue.
@@ -97,40 +107,25 @@ def to_histories(
     keys = position[chosen] * n_items + table.items[chosen]
     distinct, place = np.unique(keys, return_inverse=True)
     weights = np.bincount(place, table.weights[chosen], minlength=len(distinct)).astype(np.float64)
-    return _from_keys(distinct, weights, n_users, n_items)
+    users, items = np.divmod(distinct, n_items)
+    indptr = np.searchsorted(users, np.arange(n_users + 1)).astype(np.int64)
+    order = order_of_entries(table.places[chosen], place, indptr)
+    return Histories(indptr, items, weights, n_items, order)
 
 
 def union(left: Histories, right: Histories) -> Histories:
-    """Items of either; weights are 1. Both have the same users and catalogue."""
+    """Items of either; weights are 1. Both have the same users and catalogue.
+
+    No order is known of the result.
+    """
     n_items = left.n_items
     keys = [part.user_of_event * n_items + part.items for part in (left, right)]
-    distinct = np.unique(np.concatenate(keys))
-    return _from_keys(distinct, np.ones(len(distinct)), left.n_users, n_items)
-
-
-def _from_keys(keys: Ints, weights: Floats, n_users: int, n_items: int) -> Histories:
-    """Histories from sorted distinct `user * n_items + item`."""
-    users, items = np.divmod(keys, n_items)
-    indptr = np.searchsorted(users, np.arange(n_users + 1)).astype(np.int64)
-    return Histories(indptr, items, weights, n_items)
+    users, items = np.divmod(np.unique(np.concatenate(keys)), n_items)
+    indptr = np.searchsorted(users, np.arange(left.n_users + 1)).astype(np.int64)
+    return Histories(indptr, items, np.ones(len(items)), n_items)
 
 
 def _times(column: pd.Series[Any]) -> Ints:
     if pd.api.types.is_datetime64_any_dtype(column):
         column = column.astype("int64")
     return np.asarray(column, dtype=np.int64)
-
-
-def _hashes(ids: pd.Index[Any]) -> NDArray[np.uint64]:
-    """Hash ids, to the same on every machine and in every table."""
-    hashes = pd.util.hash_pandas_object(pd.Series(ids), index=False)
-    return np.asarray(hashes, dtype=np.uint64)
-
-
-def _mix(left: NDArray[np.uint64], right: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """One hash of two, by the finaliser of SplitMix64 (Steele et al. 2014)."""
-    mixed = left * np.uint64(0x9E3779B97F4A7C15) + right
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    result: NDArray[np.uint64] = mixed ^ (mixed >> np.uint64(31))
-    return result

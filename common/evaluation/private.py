@@ -140,7 +140,4 @@ def _ratio(above: float, below: float, std: float) -> tuple[float | None, float 
 
 def _without(histories: Histories, items: Ints) -> Histories:
     """Histories less one item for each user, `items` `[users]`."""
-    kept = histories.items != items[histories.user_of_event]
-    counts = np.bincount(histories.user_of_event[kept], minlength=histories.n_users)
-    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    return Histories(indptr, histories.items[kept], histories.weights[kept], histories.n_items)
+    return histories.keep(histories.items != items[histories.user_of_event])

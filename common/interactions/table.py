@@ -13,9 +13,10 @@ from typing import Literal, TypeAlias
 import numpy as np
 import pandas as pd
 
-from common.arrays import Histories, Ints
+from common.arrays import Floats, Histories, Ints
 from common.catalogue import Catalogue
 from common.errors import Code, DataError
+from common.interactions.order import order_of_entries, places_in_time, tie_hashes
 
 __all__ = ["COLUMNS", "Merge", "UserHistories", "check_table", "event_table", "histories"]
 
@@ -28,19 +29,17 @@ class UserHistories:
     """Histories with what they leave out: who the users are, and when. Sensitive.
 
     Attributes:
-        histories: one row for each user, one entry for each distinct item of theirs.
+        histories: one row for each user, one entry for each distinct item of theirs, in the
+            order of `common.interactions.order`.
         user_ids: `[users]`, the user of each row.
         last_times: `[entries]`, time of the last event of each entry, microseconds since
             1970 UTC.
-        order: `[entries]`, place of each entry in its user's time, 0 the oldest; by the last
-            event, ties by the order of rows in the table.
         merged: events that went into an entry together with an earlier one.
     """
 
     histories: Histories
     user_ids: tuple[str, ...]
     last_times: Ints
-    order: Ints
     merged: int
 
 
@@ -98,6 +97,16 @@ def check_table(events: pd.DataFrame) -> pd.DataFrame:
     return events
 
 
+@dataclass(frozen=True)
+class _Rows:
+    """Events by position, row by row: `[events]` each."""
+
+    users: Ints
+    items: Ints
+    weights: Floats
+    times: Ints
+
+
 def histories(
     events: pd.DataFrame,
     catalogue: Catalogue,
@@ -134,9 +143,11 @@ def histories(
     users, names = _user_rows(events, user_ids)
     times = events["datetime"].astype("datetime64[us, UTC]").astype("int64")
     stamps = np.asarray(times, dtype=np.int64)
-    return _compress(
-        users, items, events["weight"].to_numpy(), stamps, names, len(catalogue), merge
+    ties = tie_hashes(
+        pd.Index(names, dtype="str"), users, pd.Index(catalogue.item_ids, dtype="str"), items
     )
+    rows = _Rows(users, items, events["weight"].to_numpy(), stamps)
+    return _compress(rows, places_in_time(users, stamps, ties), names, len(catalogue), merge)
 
 
 def _user_rows(
@@ -156,43 +167,25 @@ def _user_rows(
 
 
 def _compress(
-    users: Ints,
-    items: Ints,
-    weights: np.ndarray[tuple[int], np.dtype[np.float64]],
-    times: Ints,
-    names: tuple[str, ...],
-    n_items: int,
-    merge: Merge,
+    rows: _Rows, places: Ints, names: tuple[str, ...], n_items: int, merge: Merge
 ) -> UserHistories:
-    by_time = np.lexsort((times, users))  # stable, so the table's order breaks ties
-    place = np.empty(len(users), dtype=np.int64)
-    place[by_time] = np.arange(len(users))
-    sorted_events = np.lexsort((place, items, users))
-    users, items = users[sorted_events], items[sorted_events]
+    grouped = np.lexsort((places, rows.items, rows.users))
+    users, items = rows.users[grouped], rows.items[grouped]
     new = np.ones(len(users), dtype=bool)
     new[1:] = (users[1:] != users[:-1]) | (items[1:] != items[:-1])
     starts = np.flatnonzero(new)
     ends = np.append(starts[1:], len(users))[: len(starts)] - 1
     joined = np.add if merge == "sum" else np.maximum
-    merged_weights = joined.reduceat(weights[sorted_events], starts) if len(starts) else weights
+    weights = joined.reduceat(rows.weights[grouped], starts) if len(starts) else rows.weights
     counts = np.bincount(users[starts], minlength=len(names))
     indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    last = sorted_events[ends]
+    order = order_of_entries(places[grouped], np.cumsum(new) - 1, indptr)
     return UserHistories(
-        Histories(indptr, items[starts], merged_weights, n_items),
+        Histories(indptr, items[starts], weights, n_items, order),
         names,
-        times[last],
-        _ranks(users[starts], place[last], indptr),
+        rows.times[grouped][ends],
         len(users) - len(starts),
     )
-
-
-def _ranks(users: Ints, place: Ints, indptr: Ints) -> Ints:
-    """Rank of `place` among the entries of each user, 0 the smallest."""
-    ranks = np.empty(len(users), dtype=np.int64)
-    by_place = np.lexsort((place, users))
-    ranks[by_place] = np.arange(len(users)) - indptr[:-1][users[by_place]]
-    return ranks
 
 
 def _refuse(events: pd.DataFrame, name: str, bad: pd.Series[bool]) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from common.arrays import Floats, Histories, Ints
-from common.models.mf import MatrixFactorisation
+from common.models.base import Model
 
 __all__ = ["Holdout", "hide_events"]
 
@@ -31,7 +30,7 @@ class Holdout:
     hidden: Histories
     rivals: float = 10.0
 
-    def value(self, model: MatrixFactorisation) -> Floats:
+    def value(self, model: Model) -> Floats:
         """How well `model` ranks the hidden events of each user, `[hidden users]`.
 
         The mean over hidden events of (1 - f)^rivals, f the share of items that the user has
@@ -46,7 +45,7 @@ class Holdout:
             values[block] = self._block_value(model, block)
         return values
 
-    def _block_value(self, model: MatrixFactorisation, block: Ints) -> Floats:
+    def _block_value(self, model: Model, block: Ints) -> Floats:
         seen, hidden = self.rest.take(self.users[block]), self.hidden.take(block)
         scores = model.scores(model.fold_in(seen))
         targets = scores[hidden.user_of_event, hidden.items]
@@ -95,10 +94,4 @@ def hide_events(
     place[shuffled] = np.arange(len(owner)) - histories.indptr[owner]
     away = place < wanted[owner]
     users = np.flatnonzero(wanted)
-    return Holdout(_keep(histories, ~away), users, _keep(histories, away).take(users), rivals)
-
-
-def _keep(histories: Histories, mask: NDArray[np.bool_]) -> Histories:
-    counts = np.bincount(histories.user_of_event[mask], minlength=histories.n_users)
-    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    return Histories(indptr, histories.items[mask], histories.weights[mask], histories.n_items)
+    return Holdout(histories.keep(~away), users, histories.keep(away).take(users), rivals)

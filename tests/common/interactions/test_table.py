@@ -35,7 +35,7 @@ def test_merges_and_counts() -> None:
     assert found.histories.items.tolist() == [2, 0, 1]
     assert found.histories.weights.tolist() == [1.0, 1.0, 5.0]
     assert found.last_times.tolist() == [5, 8, 9]
-    assert found.order.tolist() == [0, 0, 1]
+    assert found.histories.sequence_of(1).tolist() == [1, 0]
     assert histories(events, _CATALOGUE, merge="max").histories.weights.tolist() == [1, 1, 3]
 
 
@@ -44,10 +44,10 @@ def test_merges_and_counts() -> None:
 def test_agrees_with_the_slow_obvious_way(rows: list[tuple[str, str, int, int]]) -> None:
     events = _table(rows)
     weights: dict[tuple[str, str], float] = defaultdict(float)
-    last: dict[tuple[str, str], tuple[int, int]] = {}
-    for number, (user, item, weight, time) in enumerate(rows):
+    times: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for user, item, weight, time in rows:
         weights[user, item] += weight
-        last[user, item] = max(last.get((user, item), (-1, -1)), (time, number))
+        times[user, item].append(time)
     found = histories(events, _CATALOGUE)
     kept = found.histories
     assert found.merged == len(rows) - len(weights)
@@ -58,9 +58,12 @@ def test_agrees_with_the_slow_obvious_way(rows: list[tuple[str, str, int, int]])
         assert sorted(items) == sorted(item for name, item in weights if name == user)
         assert (np.diff(kept.items[span]) > 0).all()
         assert kept.weights[span].tolist() == [weights[user, item] for item in items]
-        assert found.last_times[span].tolist() == [last[user, item][0] for item in items]
-        in_time = sorted(items, key=lambda item, user=user: last[user, item])  # type: ignore[misc]
-        assert found.order[span].tolist() == [in_time.index(item) for item in items]
+        assert found.last_times[span].tolist() == [max(times[user, item]) for item in items]
+        assert kept.order is not None
+        in_time = [items[place] for place in np.argsort(kept.order[span])]
+        assert [min(times[user, item]) for item in in_time] == sorted(
+            min(times[user, item]) for item in items
+        )
 
 
 def test_users_may_be_given_also_without_events() -> None:

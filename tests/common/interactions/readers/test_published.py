@@ -6,10 +6,10 @@ import io
 import zipfile
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
+from common.arrays import Histories
 from common.errors import Code, DataError
 from common.interactions.partition import by_column
 from common.interactions.readers import EventFile, read_events
@@ -24,6 +24,19 @@ def _read(name: str) -> EventFile:
     found = read_events(_DATA / name)
     check_table(found.events)
     return found
+
+
+def _in_order_of_time(found: EventFile) -> Histories:
+    """Histories, each user's items at times that never go back, each where it was met first."""
+    catalogue = found.catalogue()
+    rows = histories(found.events, catalogue)
+    first = found.events.groupby(["user_id", "item_id"])["datetime"].min()
+    users = pd.Index(rows.user_ids).take(rows.histories.user_of_event)
+    items = pd.Index(catalogue.item_ids).take(rows.histories.sequences())
+    met = first.reindex(pd.MultiIndex.from_arrays([users, items])).reset_index(drop=True)
+    back = met.diff().lt(pd.Timedelta(0)).to_numpy()
+    assert not back[users[:-1].insert(0, "") == users].any()
+    return rows.histories
 
 
 def _zipped(members: dict[str, bytes]) -> bytes:
@@ -48,6 +61,7 @@ def test_movielens_100k() -> None:
     first = found.events.iloc[0]
     assert (first["user_id"], first["item_id"], first["weight"]) == ("196", "242", 3.0)
     assert first["datetime"] == pd.Timestamp(881250949, unit="s", tz="UTC")
+    assert len(_in_order_of_time(found).items) == 100_000
 
 
 def test_movielens_1m() -> None:
@@ -55,10 +69,10 @@ def test_movielens_1m() -> None:
     assert (found.format, found.rejected.n_rows) == ("ml-1m", 0)
     assert len(found.events) == 1_000_209
     catalogue = found.catalogue()
-    compressed = histories(found.events, catalogue)
-    assert compressed.histories.n_users == 6040
-    assert compressed.histories.n_items == len(catalogue) == 3706
-    assert compressed.merged == 0
+    in_time = _in_order_of_time(found)
+    assert in_time.n_users == 6040
+    assert in_time.n_items == len(catalogue) == 3706
+    assert len(in_time.items) == 1_000_209
     assert catalogue.metadata["title"][0] == "Toy Story (1995)"
     assert any("é" in title for title in catalogue.metadata["title"])
 
@@ -107,6 +121,7 @@ def test_online_retail() -> None:
         "other": 237,
     }
     assert regions.notes["users_with_several_values"] == 8
+    assert _in_order_of_time(found).n_users == 4338
 
 
 def test_amazon_beauty() -> None:
@@ -117,9 +132,9 @@ def test_amazon_beauty() -> None:
     assert len(catalogue) == 12_101
     compressed = histories(found.events, catalogue)
     assert compressed.histories.n_users == 22_363
+    assert _in_order_of_time(found).n_items == 12_101
     row = compressed.user_ids.index("2")
-    span = slice(*compressed.histories.indptr[[row, row + 1]])
-    in_time = compressed.histories.items[span][np.argsort(compressed.order[span])]
+    in_time = compressed.histories.sequence_of(row)
     assert [catalogue.item_ids[item] for item in in_time] == [*list("6789"), "10", "4", "11"]
 
 
