@@ -173,7 +173,7 @@ class GradientSolver:
         the round. On the server moments stay in the state, and so in its checkpoints.
         """
         if step < self._starts:
-            after = self._first.advance(step, state, total)
+            after = {**state, **self._first.advance(step, state, total)}
             return self._begin(after) if step == self._starts - 1 else after
         moments = {name: state[name] for name in state if name.startswith(MOMENTS)}
         batch_size = total.sampling_rate * total.population
@@ -218,13 +218,16 @@ class GradientSolver:
         return inputs if self.train_items else {**inputs, TABLE: ArraySpec((items, self.dim))}
 
     def _begin(self, state: State) -> State:
-        """First parameters, from public randomness and what the start released."""
-        seed = _seed(state)
+        """First parameters, from public randomness and what the start released.
+
+        What only the start needed goes.
+        """
+        seed, kept = _seed(state), {name: state[name] for name in (SEED, POPULARITY)}
         dense = self._packing.pack(self._network.initial(np.random.default_rng([seed, 1])))
         table = self._first_table(state, seed)
         if self.train_items:
-            return {**state, PARAMETERS: np.concatenate([table, dense.astype(np.float64)])}
-        return {**state, PARAMETERS: dense.astype(np.float64), TABLE: table}
+            return {**kept, PARAMETERS: np.concatenate([table, dense.astype(np.float64)])}
+        return {**kept, PARAMETERS: dense.astype(np.float64), TABLE: table}
 
     def _first_table(self, state: State, seed: int) -> Floats:
         stddev = self.settings.init_stddev
