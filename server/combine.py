@@ -1,7 +1,7 @@
 """Combining releases: weighted sums in order of name, holding as few releases as it can.
 
 The order is fixed, so that a total does not depend on who answered first; a release that
-comes early waits for its turn.
+comes early waits for its turn. Where a robust rule compares releases, all are held.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from common.arrays import Floats
 from common.privacy.heads import SignedHead
 from common.privacy.plan import Mode, Release
 from common.protocol import Reply
+from common.solvers.aggregation import Aggregation
 from common.solvers.base import NoisyTotal, Step
+from server.robust import robust_average
 from server.roster import Member
 
 __all__ = ["Combiner"]
@@ -30,7 +32,7 @@ class Combiner:
     Weights are public constants. In mode `none` a total is the plain sum. With equal noise at
     every client, weights proportional to the signal are best (maximal-ratio combining), so
     noised sums are weighted by declared population over its mean; averages by its share;
-    counts are plain sums.
+    counts are plain sums. Robust rules weigh nobody.
 
     Attributes:
         step: what is combined.
@@ -48,6 +50,7 @@ class Combiner:
     bytes_up: int = 0
     _totals: dict[str, Floats] = field(default_factory=dict)
     _early: dict[str, Mapping[str, NDArray[Any]]] = field(default_factory=dict)
+    _held: list[Mapping[str, NDArray[Any]]] = field(default_factory=list)
     _turn: int = 0
 
     def offer(self, member: Member, reply: Reply) -> None:
@@ -69,6 +72,8 @@ class Combiner:
         for member in self.members[self._turn :]:
             if member.name in self._early:
                 self._add(member)
+        if (rule := self._robust) is not None:
+            return None, robust_average(rule, self._held)
         raw = np.array([self._raw_weight(member) for member in self.answered])
         scale = self._scale(raw)
         for total in self._totals.values():
@@ -91,12 +96,21 @@ class Combiner:
 
     def _add(self, member: Member) -> None:
         self.answered.append(member)
-        for name, array in self._early.pop(member.name).items():
+        released = self._early.pop(member.name)
+        if self._robust is not None:
+            self._held.append(released)
+            return
+        for name, array in released.items():
             if name not in self._totals:
                 self._totals[name] = np.zeros(array.shape)
             weight = self._raw_weight(member)
             # in float64: a Python float times a float32 array would be rounded to float32
             self._totals[name] += np.multiply(array, weight, dtype=np.float64)
+
+    @property
+    def _robust(self) -> Aggregation | None:
+        rule = self.step.combine
+        return rule if rule is not None and rule.robust else None
 
     def _raw_weight(self, member: Member) -> float:
         kind = self.step.aggregate

@@ -26,6 +26,7 @@ from common.solvers.base import NoisyTotal
 from server.asking import Asking
 from server.combine import Combiner
 from server.keys import key_of
+from server.optimiser import after_average
 from server.promise import privacy_of
 from server.quorum import TAKES_A_PERSON, QuorumError
 from server.record import Observer, RoundRecord, SilentObserver
@@ -70,7 +71,7 @@ class Rounds:
             again; None asks `members` in every round.
         registry: where checkpoints go.
         quorum: fewest clients whose releases make a round, at least 1; a job of mode
-            `distributed` has its own threshold.
+            `distributed` has its own threshold, and robust aggregation its own least number.
         timeout_seconds: how long a round, or a stage of a secure sum, waits for its clients.
         observer: told about every round.
         home: the server's home, with its key and what it witnessed; None is the registry's
@@ -274,7 +275,9 @@ class Rounds:
         self, index: int, combiner: Combiner, asking: Asking, refused: Mapping[str, str]
     ) -> None:
         answered = len(asking.members) - len(refused)
-        if answered >= max(1, self.quorum):
+        rule = combiner.step.combine
+        needed = max(1, self.quorum, 1 if rule is None else rule.least_clients)
+        if answered >= needed:
             return
         everybody = {**self._absent, **refused}
         reasons = ", ".join(f"{name}: {code}" for name, code in sorted(everybody.items()))
@@ -282,11 +285,11 @@ class Rounds:
         costly = {name for name, code in refused.items() if code in TAKES_A_PERSON}
         raise QuorumError(
             f"{answered} of {answered + len(everybody)} clients answered, "
-            f"{max(1, self.quorum)} are needed ({reasons}).",
+            f"{needed} are needed ({reasons}).",
             where=f"step {combiner.release.step}",
             remedy=f"{_asked_enough(held)}Look at those clients' own logs, then resume. Who has "
             "answered is not charged again; who failed within its release is.",
-            missing=max(1, self.quorum) - answered,
+            missing=needed - answered,
             refused=everybody,
             held=held | costly,
         )
@@ -294,7 +297,7 @@ class Rounds:
     def _advance(self, schedule: Schedule, before: Checkpoint, heard: _Heard) -> Checkpoint:
         index = before.completed
         if heard.total is None:
-            state: State = {**before.state, **heard.arrays}
+            state = after_average(schedule.steps[index], before.state, heard.arrays)
         else:
             state = schedule.advance(index, before.state, heard.total)
         private = before.private and all(member.private for member in heard.answered)

@@ -13,10 +13,12 @@ from typing import Final, Literal, Protocol, TypeAlias
 
 from common.arrays import Floats, Histories, Ints, State
 from common.config import Settings
+from common.errors import Code, PlanError
 from common.models.base import Model
 from common.privacy.contributions import Contributions
 from common.privacy.inbound import ArraySpec
 from common.privacy.plan import ReleaseShape
+from common.solvers.aggregation import Aggregation
 
 __all__ = [
     "SUM",
@@ -111,12 +113,38 @@ class Step:
             are no weights, and no `average`.
         released: under `average`, the names of the `inputs` that a client returns; empty for
             all. The server keeps every other array as it had it, whatever a client says.
+        combine: under `average`, how the server combines what clients return; None for the
+            average by declared population.
+
+    Raises:
+        PlanError: `plan-mode`, `combine` for a step that it makes no sense for.
     """
 
     release: ReleaseShape
     inputs: Mapping[str, ArraySpec]
     aggregate: Aggregate = "sum"
     released: tuple[str, ...] = ()
+    combine: Aggregation | None = None
+
+    def __post_init__(self) -> None:
+        if self.combine is None:
+            return
+        if self.aggregate != "average":
+            raise PlanError(
+                Code.PLAN_MODE,
+                f"{self.combine.aggregation!r} of a step of kind `{self.aggregate}`: what its "
+                "clients release are sums, not updates that could be compared.",
+                where=f"step {self.release.step!r}",
+                remedy="Leave it out, or let clients return a state (`average`).",
+            )
+        bound = [name for name, spec in self.outputs.items() if spec.positive or spec.orthonormal]
+        if self.combine.moves and bound:
+            raise PlanError(
+                Code.PLAN_MODE,
+                f"{self.combine.aggregation!r} would leave the bounds of {', '.join(bound)}.",
+                where=f"step {self.release.step!r}",
+                remedy="Choose `fedavg` or a robust rule for it.",
+            )
 
     @property
     def outputs(self) -> Mapping[str, ArraySpec]:

@@ -8,9 +8,10 @@ Round 0 releases popularity. Every other round has noisy steps:
    (`common.solvers.dpsgd_opacus`);
 3. a mechanism sums the clipped gradients and adds noise; Opacus' optimiser steps on the total.
 Where a client adds all of its own noise it takes `local_steps` of them by itself, and the server
-averages the clients' tables by declared population (FedAvg). Where the noise is added to the
-total, a round is one step on one secure sum at the server's table: a client that went on from
-its own part would train on its own share of the noise alone, which promises too little.
+averages the clients' tables by declared population (FedAvg), or combines them by another rule of
+`common.solvers.aggregation`. Where the noise is added to the total, a round is one step on one
+secure sum at the server's table: a client that went on from its own part would train on its own
+share of the noise alone, which promises too little.
 
 The score of item i for u is u_0 p_i + Σ_k u_k g_i table_ik: column 0 of the embeddings is the
 released popularity p, a bias with a strength of each shopper's own; it is not trained again.
@@ -27,12 +28,12 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from common.arrays import Floats, Ints, State
-from common.config import Settings
 from common.errors import Code, PlanError
 from common.models.fold_in import FoldIn
 from common.models.mf import MatrixFactorisation
 from common.privacy.contributions import Contributions, RankOne
 from common.privacy.plan import ReleaseShape, Sampler
+from common.solvers.aggregation import Aggregation
 from common.solvers.base import ArraySpec, ClientData, NoisyTotal, PublicFacts, Step
 from common.solvers.dpsgd_gradients import UserGradients
 from common.solvers.dpsgd_opacus import MOMENTS, Descent
@@ -53,7 +54,7 @@ _SUMS: Final = _ROUNDS * _LOCAL_STEPS
 """As many noisy steps are best where the noise is added to the total (on validation events)."""
 
 
-class DpSgdSettings(Settings):
+class DpSgdSettings(Aggregation):
     """Settings of the gradient solver."""
 
     embedding_dim: int = Field(default=24, gt=1, le=512)
@@ -108,7 +109,8 @@ class DpSgd:
 
     Raises:
         PlanError: `plan-mode`, the noise is added to the total, and settings ask for local
-            steps or sampled users.
+            steps, sampled users or another aggregation than the average.
+        ConfigError: `config-invalid`, too few clients for the aggregation.
     """
 
     Settings = DpSgdSettings
@@ -118,6 +120,7 @@ class DpSgd:
     def __init__(self, settings: DpSgdSettings, facts: PublicFacts) -> None:
         self.settings = settings
         self.facts = facts
+        settings.check_clients(facts.clients, central=facts.central)
         if facts.central:
             _check_central(settings)
 
@@ -159,9 +162,10 @@ class DpSgd:
         inputs = self._inputs()
         if self.facts.central:
             return (Step(count, {}), *(Step(shape, inputs) for shape in rounds))
+        combine = self.settings.combine
         return (
-            Step(count, {}),
-            *(Step(shape, inputs, "average", released=(TABLE,)) for shape in rounds),
+            self._first(count),
+            *(Step(shape, inputs, "average", (TABLE,), combine) for shape in rounds),
         )
 
     @property
@@ -211,7 +215,8 @@ class DpSgd:
         the round. On the server moments stay in the state, and so in its checkpoints.
         """
         if step == 0:
-            return {**state, POPULARITY: popularity_from(total)}
+            users = total.population if self.settings.robust else 1.0
+            return {**state, POPULARITY: popularity_from(total) / users}
         moments = {name: state[name] for name in state if name.startswith(MOMENTS)}
         batch_size = total.sampling_rate * total.population
         table, moments = self._descent().step(state[TABLE], moments, total.values, batch_size)
@@ -226,11 +231,25 @@ class DpSgd:
             self._embeddings(state), state[POPULARITY], self.fold_in
         )
 
+    def _first(self, shape: ReleaseShape) -> Step:
+        """The popularity sum, guarded too under a robust rule.
+
+        Each client then returns its own popularity for each of its declared users, and the rule
+        combines them: whoever may lie in a sum of all needs no other lie.
+        """
+        if not self.settings.robust:
+            return Step(shape, {})
+        inputs = {POPULARITY: self._popularity_spec()}
+        return Step(shape, inputs, "average", (POPULARITY,), self.settings.combine)
+
+    def _popularity_spec(self) -> ArraySpec:
+        return ArraySpec((self.facts.n_items,), max_abs=1e12, positive=True)
+
     def _inputs(self) -> dict[str, ArraySpec]:
         items = self.facts.n_items
         return {
             TABLE: ArraySpec((items, self.settings.embedding_dim - 1)),
-            POPULARITY: ArraySpec((items,), max_abs=1e12, positive=True),
+            POPULARITY: self._popularity_spec(),
             SEED: ArraySpec((1,), max_abs=_LARGEST_SEED),
         }
 

@@ -22,6 +22,7 @@ from common.protocol import Reply
 from common.schedule import Schedule, schedule_of
 from common.solvers.base import NoisyTotal
 from server.combine import Combiner
+from server.optimiser import after_average
 from server.record import RoundRecord
 from server.registry import Registry
 from server.roster import Member
@@ -78,7 +79,7 @@ class Recomputed:
             return schedule.advance(index, state, self._summed(index, release, record))
         total, arrays = self._combined(schedule, index, record).total()
         if total is None:
-            return {**state, **arrays}
+            return after_average(schedule.steps[index], state, arrays)
         return schedule.advance(index, state, total)
 
     def _combined(self, schedule: Schedule, index: int, record: RoundRecord) -> Combiner:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from common.privacy.plan import Mode, Release
 from common.protocol import Reply
+from common.solvers.aggregation import Aggregation
 from common.solvers.base import SUM, ArraySpec, Step
 from server.combine import Combiner
 from server.roster import Member
@@ -82,6 +84,28 @@ def test_who_does_not_answer_does_not_count(
     (left, _), (right, _) = with_gaps.total(), alone.total()
     assert left.values.tobytes() == right.values.tobytes()
     assert (left.noise_std, left.population) == (right.noise_std, right.population)
+
+
+@pytest.mark.parametrize("rule", ["krum", "multi-krum", "median", "trimmed-mean"])
+@settings(max_examples=15, deadline=None)
+@given(st.permutations(range(6)), st.integers(0, 9))
+def test_robust_rules_do_not_depend_on_who_answers_first_or_declares_most(
+    rule: str, order: list[int], seed: int
+) -> None:
+    """One of seven never answers."""
+    arrays = random_arrays(6, seed)
+    found = []
+    for turn, populations in ((order, (10**6, *[1] * 6)), (range(6), [5] * 7)):
+        everybody = members(*populations)
+        combined = combiner(everybody, aggregate="average")
+        combined.step = replace(combined.step, combine=Aggregation.load({"aggregation": rule}))
+        for n in turn:
+            combined.offer(everybody[n], reply(arrays[n], "table"))
+        total, named = combined.total()
+        assert total is None
+        assert [m.name for m in combined.answered] == [m.name for m in everybody[:6]]
+        found.append(named["table"].tobytes())
+    assert found[0] == found[1]
 
 
 def test_noised_sums_are_weighted_by_declared_population_over_its_mean() -> None:
