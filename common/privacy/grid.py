@@ -10,15 +10,22 @@ from numpy.typing import NDArray
 from common.arrays import Floats, Ints
 from common.privacy.contributions import SparseRows
 
-__all__ = ["LARGEST_CLIP_GRID", "LARGEST_POPULATION", "quantise", "squared_norms"]
+__all__ = [
+    "LARGEST_CLIP_GRID",
+    "LARGEST_POPULATION",
+    "MARGIN",
+    "factors_of",
+    "quantise",
+    "squared_norms",
+]
 
 LARGEST_CLIP_GRID = 2**30
 LARGEST_POPULATION = 2**31
 """Users in one sum; with clips of at most 2^30 units no entry can pass 2^61."""
 
 _T = TypeVar("_T", np.float64, np.int64)
-# float64 norms are right to far better than this; the integer check holds what is left
-_MARGIN = 1.0 - 2.0**-30
+MARGIN = 1.0 - 2.0**-30
+"""float64 norms are right to far better than this; the integer check holds what is left."""
 
 
 def quantise(block: SparseRows, clip_norm: float, clip_grid: int) -> Ints:
@@ -43,8 +50,9 @@ def quantise(block: SparseRows, clip_norm: float, clip_grid: int) -> Ints:
     # relative to the user's largest entry no square overflows or vanishes
     scaled = block.values / np.repeat(np.where(usable, peaks, 1.0), lengths)[:, None]
     scaled[np.repeat(~usable, lengths)] = 0.0
-    scaled *= np.repeat(_factors(scaled, peaks, clip_norm, block.indptr), lengths)[:, None]
-    scaled *= clip_grid * _MARGIN
+    squares: Floats = np.einsum("ij,ij->i", scaled, scaled)
+    scaled *= np.repeat(factors_of(squares, block.indptr, peaks, clip_norm), lengths)[:, None]
+    scaled *= clip_grid * MARGIN
     units: Ints = np.trunc(scaled, out=scaled).astype(np.int64)
     too_long = squared_norms(units, block.indptr) > clip_grid**2
     units[np.repeat(too_long, lengths)] = 0
@@ -57,9 +65,18 @@ def squared_norms(units: Ints, indptr: Ints) -> Ints:
     return _per_user(squares, indptr, np.add)
 
 
-def _factors(relative: Floats, peaks: Floats, clip_norm: float, indptr: Ints) -> Floats:
-    """What multiplies values whose largest is 1, to bring the norm to at most 1 clip."""
-    squares: Floats = np.einsum("ij,ij->i", relative, relative)
+def factors_of(squares: Floats, indptr: Ints, peaks: Floats, clip_norm: float) -> Floats:
+    """What multiplies values whose largest is 1, to bring the norm to at most 1 clip.
+
+    Args:
+        squares: `[entries]`, squared norm of each row, relative to its user's largest value.
+        indptr: `[batch + 1]`, user `b` owns rows `indptr[b]:indptr[b + 1]`, in order.
+        peaks: `[batch]`, the largest absolute value of each user.
+        clip_norm: largest L2 norm in natural units.
+
+    Returns:
+        `[batch]`; 0 for a user whose rows are all zero.
+    """
     norms = np.sqrt(_per_user(squares, indptr, np.add))
     with np.errstate(invalid="ignore", over="ignore"):
         size = peaks / clip_norm

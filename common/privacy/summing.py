@@ -12,13 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.arrays import Ints
-from common.errors import Code, PrivacyError, ReleaseError
+from common.errors import Code, ReleaseError
+from common.privacy.contribution_checks import check_gathered, check_users, invalid
 from common.privacy.contributions import Contributions, SparseRows
+from common.privacy.gathered import GatheredRows
+from common.privacy.gathered_sum import add_gathered, has_twofold_rows
 from common.privacy.grid import LARGEST_POPULATION, quantise
 from common.privacy.plan import Release
 from common.privacy.stream import NoiseSource
 
-__all__ = ["ClippedSum", "OnFailure", "undeclared"]
+__all__ = ["ClippedSum", "OnFailure", "add_rows", "checked", "undeclared"]
 
 _BLOCK_VALUES = 1 << 17
 
@@ -65,9 +68,9 @@ class ClippedSum:
                 second sample before the first was summed.
         """
         if n_users > LARGEST_POPULATION:
-            raise _invalid(self._release, f"{n_users} users are more than {LARGEST_POPULATION}")
+            raise invalid(self._release, f"{n_users} users are more than {LARGEST_POPULATION}")
         if self._chosen is not None:
-            raise _invalid(self._release, "sampled twice for one sum")
+            raise invalid(self._release, "sampled twice for one sum")
         users = self._noise.poisson_sample(n_users, self._release.sampling_rate)
         self._chosen = np.zeros(n_users, dtype=np.bool_)
         self._chosen[users] = True
@@ -95,9 +98,35 @@ class ClippedSum:
 
     def _add(self, total: Ints, contributions: Iterable[Contributions]) -> None:
         """Add what users contribute to `total`, in units of the grid, whole blocks at a time."""
+        last = -1
+        for batch in contributions:
+            if isinstance(batch, GatheredRows):
+                check_gathered(batch, last, self._release, self._chosen)
+                self._add_gathered(total, batch)
+                last = int(batch.users[-1]) if len(batch.users) else last
+            else:
+                last = self._add_written_out(total, batch, last)
+
+    def _add_gathered(self, total: Ints, batch: GatheredRows) -> None:
+        """Add checked rows, by the fast path where it can; users are independent."""
+        release, slow = self._release, has_twofold_rows(batch)
+        if not np.any(slow):
+            add_gathered(total, batch, release.clip_norm, self._clip_grid)
+            return
+        for user, by_hand in enumerate(slow):
+            alone = batch.take(slice(user, user + 1))
+            if by_hand:
+                self._add_written_out(total, alone, int(alone.users[0]) - 1)
+            else:
+                add_gathered(total, alone, release.clip_norm, self._clip_grid)
+
+    def _add_written_out(self, total: Ints, batch: Contributions, last: int) -> int:
+        """Add rows that are checked as they are written out; the last user."""
         release, grid = self._release, self._clip_grid
-        for block in _checked(contributions, release, self._chosen):
-            _add_rows(total, block.rows, quantise(block, release.clip_norm, grid))
+        for block in checked((batch,), release, self._chosen, last):
+            add_rows(total, block.rows, quantise(block, release.clip_norm, grid))
+            last = int(block.users[-1])
+        return last
 
     @property
     def _unit(self) -> float:
@@ -108,22 +137,24 @@ class ClippedSum:
         if self._sums >= self._release.steps:
             raise undeclared(self._release, f"covers {self._release.steps} sums only")
         if self._chosen is None and self._release.sampling_rate < 1:
-            raise _invalid(self._release, "summed without a sample")
+            raise invalid(self._release, "summed without a sample")
         self._sums += 1
 
 
-def _checked(
-    contributions: Iterable[Contributions], release: Release, chosen: NDArray[np.bool_] | None
+def checked(
+    contributions: Iterable[Contributions],
+    release: Release,
+    chosen: NDArray[np.bool_] | None,
+    last: int = -1,
 ) -> Iterable[SparseRows]:
-    """Blocks of whole users, checked: what is summed is what was looked at."""
-    last = -1
+    """Blocks of whole users behind `last`, checked: what is summed is what was looked at."""
     for batch in contributions:
         for raw in batch.expand(_BLOCK_VALUES):
             block = _as_numbers(raw, release)
             if len(block.users) == 0:
                 continue
             _check_shape(block, release)
-            _check_users(block.users, last, release, chosen)
+            check_users(block.users, last, release, chosen)
             _check_rows(block, release)
             last = int(block.users[-1])
             yield block
@@ -133,7 +164,7 @@ def _as_numbers(block: SparseRows, release: Release) -> SparseRows:
     """Signed positions and float64 values, whatever the solver yielded."""
     positions = (block.users, block.indptr, block.rows)
     if any(array.dtype.kind not in "iu" or array.ndim != 1 for array in positions):
-        raise _invalid(release, "users, indptr or rows are not vectors of integers")
+        raise invalid(release, "users, indptr or rows are not vectors of integers")
     users, indptr, rows = (array.astype(np.int64, copy=False) for array in positions)
     return SparseRows(users, indptr, rows, block.values.astype(np.float64, copy=False))
 
@@ -141,22 +172,11 @@ def _as_numbers(block: SparseRows, release: Release) -> SparseRows:
 def _check_shape(block: SparseRows, release: Release) -> None:
     entries = len(block.rows)
     if block.values.shape != (entries, release.width):
-        raise _invalid(release, f"values {block.values.shape}, not ({entries}, {release.width})")
+        raise invalid(release, f"values {block.values.shape}, not ({entries}, {release.width})")
     indptr = block.indptr
     fits = len(indptr) == len(block.users) + 1 and indptr[0] == 0 and indptr[-1] == entries
     if not fits or np.any(np.diff(indptr) < 0):
-        raise _invalid(release, "indptr does not cut the rows into users")
-
-
-def _check_users(
-    users: Ints, last: int, release: Release, chosen: NDArray[np.bool_] | None
-) -> None:
-    if users[0] <= last or np.any(np.diff(users) <= 0):
-        raise _invalid(release, "users are not strictly increasing: one may count twice")
-    if chosen is not None and (users[-1] >= len(chosen) or not np.all(chosen[users])):
-        raise _invalid(release, "a user takes part who was not sampled")
-    if users[-1] >= LARGEST_POPULATION:
-        raise _invalid(release, f"more than {LARGEST_POPULATION} users")
+        raise invalid(release, "indptr does not cut the rows into users")
 
 
 def _check_rows(block: SparseRows, release: Release) -> None:
@@ -164,15 +184,15 @@ def _check_rows(block: SparseRows, release: Release) -> None:
     if len(rows) == 0:
         return
     if rows.min() < 0 or rows.max() >= release.rows:
-        raise _invalid(release, f"a row outside [0, {release.rows})")
+        raise invalid(release, f"a row outside [0, {release.rows})")
     same_user = np.ones(len(rows) - 1, dtype=np.bool_)
     starts = block.indptr[1:-1]
     same_user[starts[(starts > 0) & (starts < len(rows))] - 1] = False
     if np.any((np.diff(rows) <= 0) & same_user):
-        raise _invalid(release, "rows are not strictly increasing within a user")
+        raise invalid(release, "rows are not strictly increasing within a user")
 
 
-def _add_rows(total: Ints, rows: Ints, units: Ints) -> None:
+def add_rows(total: Ints, rows: Ints, units: Ints) -> None:
     """Add each row of `units` to its row of `total`, in integers."""
     from scipy.sparse import csc_array  # heavy; not every process sums
 
@@ -182,12 +202,3 @@ def _add_rows(total: Ints, rows: Ints, units: Ints) -> None:
     ones = np.ones(len(rows), dtype=np.int64)
     select = csc_array((ones, at, np.arange(len(rows) + 1)), shape=(len(touched), len(rows)))
     total[touched] += np.asarray(select @ units)
-
-
-def _invalid(release: Release, what: str) -> PrivacyError:
-    return PrivacyError(
-        Code.CONTRIBUTION_INVALID,
-        f"{what}.",
-        where=f"release {release.step!r}",
-        remedy="This is a defect of the solver: it must yield each sampled user once, in order.",
-    )

@@ -12,7 +12,7 @@ import numpy as np
 from common.arrays import Ints
 from common.privacy.stream import NoiseSource
 
-__all__ = ["draw_in_chunks"]
+__all__ = ["cores", "draw_in_chunks"]
 
 _CHUNK = 1 << 18
 _MOST_THREADS = 8
@@ -34,12 +34,13 @@ def draw_in_chunks(
         return out.reshape(shape)
     chunks = [out[start : start + _CHUNK] for start in range(0, count, _CHUNK)]
     streams = [noise.spawn() for _ in chunks]
-    with ThreadPoolExecutor(min(_MOST_THREADS, _cores(), len(chunks))) as pool:
+    with ThreadPoolExecutor(min(_MOST_THREADS, cores(), len(chunks))) as pool:
         list(pool.map(fill, chunks, streams))
     return out.reshape(shape)
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -113,7 +113,7 @@ def test_doubtful_coins_are_settled_exactly(monkeypatch):
 
 def test_same_stream_same_draws_whatever_the_threads(monkeypatch):
     one = ExactSampler(2**20).draw((300_000, 2), NoiseSource.seeded(17))
-    monkeypatch.setattr("common.privacy.samplers.parallel._cores", lambda: 1)
+    monkeypatch.setattr("common.privacy.samplers.parallel.cores", lambda: 1)
     two = ExactSampler(2**20).draw((300_000, 2), NoiseSource.seeded(17))
     assert one.shape == (300_000, 2)
     assert one.dtype == np.int64
