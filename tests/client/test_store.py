@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from client.store import POLICY_TOML, ClientSettings, ClientStore, read_policy
+from client.store import POLICY_TOML, ClientSettings, ClientStore, forget_opened, read_policy
+from common.arrays import Histories
 from common.catalogue import Catalogue
 from common.errors import Code, ConfigError, DataError, HushRecError, PolicyError
+from tests.client.enroll.shops import said
 
 
 def test_a_folder_is_read_whole(shop: Any) -> None:
@@ -22,6 +26,29 @@ def test_a_folder_is_read_whole(shop: Any) -> None:
     assert set(store.histories.weights) == {1.0}
     assert store.heldout is not None
     assert store.heldout.shape == (len(store.user_ids),)
+
+
+def test_the_order_of_events_outlives_restarts_seals_and_sorting(shop: Any, tmp_path: Path) -> None:
+    path = shop.folder / "events.parquet"
+    before = shop.store.histories
+    first = pd.read_parquet(path).groupby(["user_id", "item_id"])["datetime"].min()
+    for row, user in enumerate(shop.store.user_ids):
+        items = [shop.store.catalogue.item_ids[item] for item in before.sequence_of(row)]
+        assert first[user][items].is_monotonic_increasing
+    assert not np.array_equal(before.sequences(), before.items)
+    said("client", "seal", shop.folder, "--key-file", tmp_path / "key")
+    sealed = _read_anew(shop)
+    said("client", "unseal", shop.folder)
+    pd.read_parquet(path).sample(frac=1.0, random_state=0).to_parquet(path, index=False)
+    for after in (sealed, _read_anew(shop)):
+        for name in ("indptr", "items", "order"):
+            np.testing.assert_array_equal(getattr(after, name), getattr(before, name))
+
+
+def _read_anew(shop: Any) -> Histories:
+    forget_opened()
+    found: Histories = shop.store.histories
+    return found
 
 
 def test_without_held_out_items_there_are_none(shop: Any) -> None:

@@ -53,6 +53,19 @@ def test_every_user_is_at_one_client_and_no_event_is_lost(
     assert Catalogue.load(run_folder.path / "catalogue.json") == dataset.catalogue
 
 
+def test_clients_have_the_order_that_the_lab_has(
+    run_folder: RunFolder, small_scenario: Any
+) -> None:
+    split = load_dataset(small_scenario()).split
+    for folder in client_folders(run_folder.path):
+        store = ClientStore.open(folder)
+        users = split.users.get_indexer(pd.Index(store.user_ids))
+        expected = split.histories.take(users.astype(np.int64))
+        np.testing.assert_array_equal(store.histories.items, expected.items)
+        assert store.histories.order is not None
+        np.testing.assert_array_equal(store.histories.order, expected.order)
+
+
 def test_held_out_items_are_not_in_training(run_folder: RunFolder) -> None:
     for folder in client_folders(run_folder.path):
         store = ClientStore.open(folder)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -88,6 +90,39 @@ def test_no_user_moves_the_sum_by_more_than_one(
     assert (np.linalg.norm(vectors, axis=1) <= 1 + 1e-12).all()
     np.testing.assert_array_equal(got.rows.reshape(-1, 3), np.tile([0, 1, 2], (len(vectors), 1)))
     np.testing.assert_array_equal(np.diff(got.indptr), 3)
+
+
+class Follower:
+    """A model of order alone: what stands close behind the last item comes next."""
+
+    def fold_in(self, histories: Histories) -> Floats:
+        window = histories.recent(3)
+        last = window[np.arange(histories.n_users), np.minimum(histories.lengths, 3) - 1]
+        return (window * [1e-3, 1e-6, 1e-9]).sum(axis=1, keepdims=True) + last[:, None]
+
+    def scores(self, user_vectors: Floats) -> Floats:
+        return np.sin(user_vectors + np.arange(30.0))
+
+
+def test_a_model_of_order_gets_it_and_company_changes_no_bit() -> None:
+    data = split()
+    histories, users = data.histories, np.arange(len(data.users))
+    together = private.contribution(histories, data.heldout_item, Follower(), users)
+    for row, user in enumerate(together.users):
+        alone = private.contribution(
+            histories.take(np.array([user])),
+            data.heldout_item[[user]],
+            Follower(),
+            np.zeros(1, np.int64),
+        )
+        np.testing.assert_array_equal(alone.values, together.values[3 * row : 3 * row + 3])
+    joint = evaluate(JointScorer(Follower(), histories), data)
+    hits = together.values.reshape(-1, 3)[:, 1] * np.sqrt(3)
+    np.testing.assert_allclose(hits, joint.per_user["hr@10"].to_numpy())
+    unordered = private.contribution(
+        replace(histories, order=None), data.heldout_item, Follower(), users
+    )
+    assert not np.array_equal(unordered.values, together.values)
 
 
 def test_the_shape_says_what_is_released() -> None:
