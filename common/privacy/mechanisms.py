@@ -18,6 +18,7 @@ from common.privacy.contributions import Contributions
 from common.privacy.events import Event, GaussianSumEvent, NoPrivacyEvent, event_of
 from common.privacy.plan import PrivacyPlan, Release
 from common.privacy.samplers import make_sampler
+from common.privacy.samplers.parallel import over_chunks
 from common.privacy.stream import NoiseSource
 from common.privacy.summing import ClippedSum, OnFailure, undeclared
 
@@ -106,8 +107,13 @@ class GaussianSum(ClippedSum):
                 used up all the same.
         """
         total = self._gather(contributions, on_failure)
-        total += self._sampler.draw(total.shape, self._noise)
-        return total.astype(np.float64) * self._unit
+        over_chunks(total, self._noise, self._finish)
+        return total.view(np.float64)
+
+    def _finish(self, part: Ints, stream: NoiseSource) -> None:
+        """Add the noise and go over to natural units, in the memory of the sum itself."""
+        part += self._sampler.draw(part.shape, stream)
+        part.view(np.float64)[...] = part * self._unit
 
 
 class ExactSum:

@@ -66,7 +66,7 @@ def contribute_events(monkeypatch: pytest.MonkeyPatch) -> None:
             yield SparseRows(owner, np.arange(len(owner) + 1), block.rows, block.values)
 
     monkeypatch.setattr(Schedule, "contribute", split)
-    monkeypatch.setattr(summing, "_check_users", lambda *_: None)
+    monkeypatch.setattr(summing, "check_users", lambda *_: None)
 
 
 def events_as_users(monkeypatch: pytest.MonkeyPatch) -> None:

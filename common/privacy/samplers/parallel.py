@@ -1,4 +1,4 @@
-"""Large draws in chunks: one stream per chunk, so the result does not depend on threads."""
+"""Large arrays in chunks: one stream per chunk, so the result does not depend on threads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from common.arrays import Ints
 from common.privacy.stream import NoiseSource
 
-__all__ = ["cores", "draw_in_chunks"]
+__all__ = ["cores", "draw_in_chunks", "over_chunks"]
 
 _CHUNK = 1 << 18
 _MOST_THREADS = 8
@@ -21,22 +21,32 @@ _MOST_THREADS = 8
 def draw_in_chunks(
     shape: tuple[int, ...], noise: NoiseSource, fill: Callable[[Ints, NoiseSource], None]
 ) -> Ints:
-    """Draw an array of `shape` with `fill(out, noise)`.
+    """Draw an array of `shape` with `fill(out, noise)`, in chunks as in `over_chunks`."""
+    out = np.empty(math.prod(shape), dtype=np.int64)
+    over_chunks(out, noise, fill)
+    return out.reshape(shape)
 
-    Small arrays come from `noise` itself. Large ones are cut into chunks of 2^18, each
-    with a stream spawned from `noise` in order, filled on the cores that there are:
-    numpy's generators and loops release the interpreter's lock.
+
+def over_chunks(array: Ints, noise: NoiseSource, work: Callable[[Ints, NoiseSource], None]) -> None:
+    """Let `work(part, stream)` change a contiguous array, part by part.
+
+    A small array is one part, as it is, and its stream is `noise` itself. A large one is cut
+    into flat chunks of 2^18, each with a stream spawned from `noise` in order, on the cores
+    that there are: numpy's generators and loops release the interpreter's lock.
+
+    Raises:
+        ValueError: a large array is not contiguous.
     """
-    count = math.prod(shape)
-    out = np.empty(count, dtype=np.int64)
-    if count <= _CHUNK:
-        fill(out, noise)
-        return out.reshape(shape)
-    chunks = [out[start : start + _CHUNK] for start in range(0, count, _CHUNK)]
+    if array.size <= _CHUNK:
+        work(array, noise)
+        return
+    if not array.flags.c_contiguous:
+        raise ValueError("chunks of an array that is not contiguous would be copies")
+    flat = array.reshape(-1)
+    chunks = [flat[start : start + _CHUNK] for start in range(0, flat.size, _CHUNK)]
     streams = [noise.spawn() for _ in chunks]
     with ThreadPoolExecutor(min(_MOST_THREADS, cores(), len(chunks))) as pool:
-        list(pool.map(fill, chunks, streams))
-    return out.reshape(shape)
+        list(pool.map(work, chunks, streams))
 
 
 def cores() -> int:
