@@ -278,9 +278,11 @@ def _split(
         raise _empty("training")
     position = np.where(trains, np.cumsum(trains) - 1, -1)[table.users_of_row]
     histories = to_histories(table, position, ~held, len(users), len(items))
-    known = histories.user_of_event * len(items) + histories.items
-    new = ~np.isin(position * len(items) + table.items, known)
-    heldout_rows = np.flatnonzero(held & (position >= 0) & new)
+    heldout_rows = np.flatnonzero(held & (position >= 0))
+    known = histories.user_of_event * len(items) + histories.items  # increasing
+    wanted = position[heldout_rows] * len(items) + table.items[heldout_rows]
+    place = np.searchsorted(known, wanted)
+    heldout_rows = heldout_rows[known[np.minimum(place, len(known) - 1)] != wanted]
     if not len(heldout_rows):
         raise _empty("held-out")
     order = (table.tie[heldout_rows], table.times[heldout_rows], position[heldout_rows])

@@ -44,8 +44,14 @@ def places_in_time(users: Ints, times: Ints, ties: NDArray[np.uint64]) -> Ints:
         times: `[events]`, any unit.
         ties: `[events]`, of `tie_hashes`; events that are alike in it too keep their order.
     """
-    places = np.empty(len(users), dtype=np.int64)
-    places[np.lexsort((ties, times, users))] = np.arange(len(users))
+    rows = np.lexsort((times, users))
+    begins = np.ones(len(rows) + 1, dtype=bool)  # of what is at the same time
+    begins[1:-1] = (np.diff(users[rows]) != 0) | (np.diff(times[rows]) != 0)
+    tied = np.flatnonzero(~(begins[1:] & begins[:-1]))
+    groups = np.cumsum(begins[:-1])[tied]
+    rows[tied] = rows[tied][np.lexsort((ties[rows[tied]], groups))]
+    places = np.empty(len(rows), dtype=np.int64)
+    places[rows] = np.arange(len(rows))
     return places
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from common.arrays import Histories
 from common.catalogue import Catalogue
 from common.evaluation.protocols import leave_one_out, validation_split
-from common.interactions.order import tie_hashes
+from common.interactions.order import places_in_time, tie_hashes
 from common.interactions.table import event_table, histories
 
 CATALOGUE = Catalogue(("c", "a", "e", "b", "d"))
@@ -96,6 +96,14 @@ def test_a_client_that_reads_its_part_of_a_split_has_the_order_of_the_split(
     assert list(read.user_ids) == list(split.users)
     for name in ("indptr", "items", "order"):
         np.testing.assert_array_equal(getattr(read.histories, name), getattr(split.histories, name))
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 2)] * 3), max_size=30))
+def test_places_are_those_of_one_sort(rows: list[tuple[int, int, int]]) -> None:
+    users, times, ties = np.array(rows, dtype=np.int64).reshape(-1, 3).T
+    slow = np.lexsort((ties, times, users))
+    places = places_in_time(users, times - 2**62, ties.astype(np.uint64))
+    np.testing.assert_array_equal(places[slow], np.arange(len(rows)))
 
 
 def test_an_item_that_was_met_again_stays_where_it_was_met_first() -> None:
