@@ -18,7 +18,7 @@ from common.errors import Code, ConfigError, PlanError
 from common.job import Job
 from common.privacy.accounting import ACCOUNTANT, NEIGHBOURING
 from common.privacy.accounting import epsilon as pld_epsilon
-from common.privacy.events import Event, event_of, snap
+from common.privacy.events import Event, event_of, snapped
 from common.privacy.filters import Cap, Filter, best_order, make_filter, total_cost
 from common.privacy.guarantees import shops_epsilon
 from common.privacy.plan import Mode, PrivacyPlan, Release
@@ -266,7 +266,7 @@ def _scaled(releases: Sequence[Release], multiplier: float) -> list[Release]:
     for one in releases:
         wanted = math.sqrt(precision / _relative(one))
         if one.shares is None:
-            changes: dict[str, Any] = {"noise_multiplier": snap(one.sampler, wanted, one.step)}
+            changes: dict[str, Any] = {"noise_multiplier": snapped(one, wanted)}
         else:  # long words have room for any noise that makes sense
             shares = one.shares.model_copy(update={"word_bits": 64})
             changes = {"noise_multiplier": shorter(wanted), "shares": shares}

@@ -81,13 +81,12 @@ class Combiner:
         if self.step.aggregate == "average":
             return None, self._totals
         population = np.array([member.population for member in self.answered], dtype=np.float64)
-        noise = self.release.noise_multiplier * self.release.clip_norm
         values = next(iter(self._totals.values()))
         weights = raw * scale
         return (
             NoisyTotal(
                 values=values,
-                noise_std=noise * float(np.sqrt(np.sum(weights**2))),
+                noise_std=self.release.noise_std * float(np.sqrt(np.sum(weights**2))),
                 population=float(weights @ population),
                 sampling_rate=self.release.sampling_rate,
             ),

@@ -25,7 +25,7 @@ from scipy.optimize import brentq
 from scipy.special import log_ndtr
 
 from common.privacy.accounting import epsilon as pld_epsilon
-from common.privacy.events import Event, NoisySumEvent
+from common.privacy.events import Event, NoisySumEvent, SelectedSumEvent
 
 __all__ = ["CLOSED", "PLD", "PRV", "Recomputed", "nothing_promised", "recompute", "tolerance"]
 
@@ -109,9 +109,7 @@ def _recompute(events: tuple[Event, ...], delta: float) -> Recomputed:
     if math.isinf(pld):  # no larger ε is there for a second opinion to find
         return nothing_promised(delta, sums)
     distance = math.fsum(event.total_variation for event in gaussians)
-    precision = math.fsum(
-        e.steps / e.noise_multiplier**2 for e in gaussians if e.sampling_rate == 1
-    )
+    precision = math.fsum(e.steps / _multiplier(e) ** 2 for e in gaussians if e.sampling_rate == 1)
     history = _history(gaussians, precision)
     return Recomputed(
         delta=delta,
@@ -129,9 +127,17 @@ def _history(events: Sequence[NoisySumEvent], precision: float) -> _History:
     sampled: Counter[tuple[float, float]] = Counter()
     for event in events:
         if event.sampling_rate < 1:
-            sampled[event.noise_multiplier, event.sampling_rate] += event.steps
+            sampled[_multiplier(event), event.sampling_rate] += event.steps
     plain = [(precision**-0.5, 1.0, 1)] if precision else []
     return (*plain, *((sigma, rate, n) for (sigma, rate), n in sorted(sampled.items())))
+
+
+def _multiplier(event: NoisySumEvent) -> float:
+    """σ over sensitivity; of a choice of rows by its counts and values, put together here."""
+    if not isinstance(event, SelectedSumEvent):
+        return event.noise_multiplier
+    counts = event.count_clip_grid / event.count_sigma_grid
+    return 1 / math.hypot(counts, event.clip_grid / event.sigma_grid)
 
 
 def _within(at: Callable[[float], float | None], delta: float, distance: float) -> float | None:

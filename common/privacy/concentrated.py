@@ -14,7 +14,12 @@ from typing import Final
 from scipy.optimize import minimize_scalar
 
 from common.privacy.accounting import beyond_measure
-from common.privacy.events import DistributedDiscreteGaussianEvent, Event, GaussianSumEvent
+from common.privacy.events import (
+    DistributedDiscreteGaussianEvent,
+    Event,
+    NoPrivacyEvent,
+    SelectedSumEvent,
+)
 from common.privacy.renyi import epsilon_beyond_rdp
 from common.privacy.samplers.shares import concentrated_epsilon
 
@@ -57,14 +62,20 @@ def epsilon_by_concentration(events: Iterable[Event], delta: float) -> float:
 
 def _rho(event: Event) -> float:
     """Divergence of an event's sums, per order; infinite where none is proven here."""
-    if isinstance(event, DistributedDiscreteGaussianEvent):
-        variance, shares = event.share_variance, event.honest
-    elif isinstance(event, GaussianSumEvent) and event.sampler == "exact":
-        variance, shares = event.sigma_grid**2, 1
-    else:
-        return math.inf
-    if event.sampling_rate < 1:
+    if isinstance(event, NoPrivacyEvent) or event.sampling_rate < 1:
         return math.inf
     values = event.rows * event.width
-    one = concentrated_epsilon(float(event.clip_grid), variance, shares, values)
-    return event.steps * one**2 / 2 * (1 + _HAIR)
+    if isinstance(event, DistributedDiscreteGaussianEvent):
+        return _one(event.clip_grid, event.share_variance, event.honest, values)
+    if event.sampler != "exact":
+        return math.inf
+    rho = _one(event.clip_grid, event.sigma_grid**2, 1, values)
+    if isinstance(event, SelectedSumEvent):  # counts as well: two at once add up
+        counted = event.rows - event.dense_rows
+        rho += _one(event.count_clip_grid, event.count_sigma_grid**2, 1, counted)
+    return event.steps * rho
+
+
+def _one(clip_grid: int, variance: int, shares: int, values: int) -> float:
+    """Of one vector with that noise."""
+    return concentrated_epsilon(float(clip_grid), variance, shares, values) ** 2 / 2 * (1 + _HAIR)

@@ -6,6 +6,7 @@ kind                            what it says
 gaussian-sum                    `steps` Poisson-sampled sums with integer noise of σ
                                 `sigma_grid` on vectors of norm at most `clip_grid`, for one
                                 user added or removed
+selected-gaussian-sum           the same, where noised counts choose the rows that leave
 distributed-discrete-gaussian   one secure sum of vectors of norm at most `clip_grid`, in
                                 whose total `threshold - colluders` clients, unknown to the
                                 server and the colluders, each have a share of the noise
@@ -25,11 +26,19 @@ from pydantic import Field, TypeAdapter, ValidationError
 from common.config import Settings
 from common.errors import Code, LedgerError, PlanError
 from common.privacy.grid import LARGEST_CLIP_GRID
-from common.privacy.plan import NoiseShares, Release, SafeTerms, Sampler
+from common.privacy.plan import (
+    NoiseShares,
+    Release,
+    ReleaseShape,
+    RowSelection,
+    SafeTerms,
+    Sampler,
+)
 from common.privacy.samplers import grid_sigma, make_sampler
 from common.privacy.samplers.base import LARGEST_SIGMA_GRID
 from common.privacy.samplers.shares import SMALLEST_SHARE_VARIANCE, shares_total_variation
-from common.privacy.words import size
+from common.privacy.selection import SelectedSumEvent, halves
+from common.privacy.words import shorter, size
 
 __all__ = [
     "DistributedDiscreteGaussianEvent",
@@ -37,9 +46,11 @@ __all__ = [
     "GaussianSumEvent",
     "NoPrivacyEvent",
     "NoisySumEvent",
+    "SelectedSumEvent",
     "event_of",
     "read_event",
     "snap",
+    "snapped",
 ]
 
 
@@ -139,7 +150,7 @@ class NoPrivacyEvent(Settings):
     """Number of sums."""
 
 
-NoisySumEvent: TypeAlias = GaussianSumEvent | DistributedDiscreteGaussianEvent
+NoisySumEvent: TypeAlias = GaussianSumEvent | SelectedSumEvent | DistributedDiscreteGaussianEvent
 """Priced by noise multiplier, sampling rate, steps and distance, whoever adds the noise."""
 Event: TypeAlias = NoisySumEvent | NoPrivacyEvent
 _ADAPTER: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])
@@ -172,6 +183,8 @@ def event_of(release: Release) -> Event:
         return NoPrivacyEvent(rows=release.rows, width=release.width, steps=release.steps)
     if release.shares is not None:
         return _shared(release, release.shares)
+    if release.selection is not None:
+        return _selected(release, release.selection)
     sigma, clip = _grid(release.sampler, release.noise_multiplier, release.step)
     return GaussianSumEvent(
         sampler=release.sampler,
@@ -189,6 +202,34 @@ def snap(sampler: Sampler, noise_multiplier: float, step: str) -> float:
     sigma, clip = _grid(sampler, noise_multiplier, step)
     exact = sigma / clip
     return exact if Fraction(exact) * clip <= sigma else math.nextafter(exact, 0.0)
+
+
+def snapped(shape: ReleaseShape, noise_multiplier: float) -> float:
+    """The multiplier to plan for `noise_multiplier`, never below it, where a client adds all.
+
+    That of the grid; where rows are chosen, and there are two grids, the shortest close one.
+    """
+    if shape.selection is not None:
+        return shorter(noise_multiplier)
+    return snap(shape.sampler, noise_multiplier, shape.step)
+
+
+def _selected(release: Release, selection: RowSelection) -> SelectedSumEvent:
+    counts, values = halves(selection, release.noise_multiplier)
+    count_sigma, count_clip = _grid(release.sampler, counts, release.step)
+    sigma, clip = _grid(release.sampler, values, release.step)
+    return SelectedSumEvent(
+        sampler=release.sampler,
+        sigma_grid=sigma,
+        clip_grid=clip,
+        count_sigma_grid=count_sigma,
+        count_clip_grid=count_clip,
+        rows=release.rows,
+        width=release.width,
+        dense_rows=selection.dense_rows,
+        sampling_rate=release.sampling_rate,
+        steps=release.steps,
+    )
 
 
 def _shared(release: Release, shares: NoiseShares) -> DistributedDiscreteGaussianEvent:

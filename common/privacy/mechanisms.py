@@ -2,7 +2,7 @@
 
 A mechanism is made for one planned release; sampling, clipping, noise and the ledger's
 event all come from it, so that they cannot drift apart. Where clients share the noise it is
-`shared_noise.SharedSum`.
+`shared_noise.SharedSum`; where rows are chosen, `selected.SelectedSum`.
 """
 
 from __future__ import annotations
@@ -19,10 +19,19 @@ from common.privacy.events import Event, GaussianSumEvent, NoPrivacyEvent, event
 from common.privacy.plan import PrivacyPlan, Release
 from common.privacy.samplers import make_sampler
 from common.privacy.samplers.parallel import over_chunks
+from common.privacy.selected import SelectedSum
 from common.privacy.stream import NoiseSource
 from common.privacy.summing import ClippedSum, OnFailure, undeclared
 
-__all__ = ["ExactSum", "GaussianSum", "OnFailure", "SumMechanism", "mechanism_for", "release_of"]
+__all__ = [
+    "ExactSum",
+    "GaussianSum",
+    "OnFailure",
+    "SumMechanism",
+    "local_sum",
+    "mechanism_for",
+    "release_of",
+]
 
 
 class SumMechanism(Protocol):
@@ -40,7 +49,7 @@ class SumMechanism(Protocol):
 
     @property
     def noise_std(self) -> float:
-        """Standard deviation of the noise on each entry, natural units."""
+        """Standard deviation of the noise on each entry that leaves, natural units."""
         ...
 
     def sample(self, n_users: int) -> Ints:
@@ -173,7 +182,14 @@ def mechanism_for(plan: PrivacyPlan, index: int, noise: NoiseSource) -> SumMecha
     release = release_of(plan, index)
     if release.shares is not None:
         raise undeclared(release, "is summed securely, with noise that clients share")
-    return ExactSum(release, noise) if plan.mode == "none" else GaussianSum(release, noise)
+    return ExactSum(release, noise) if plan.mode == "none" else local_sum(release, noise)
+
+
+def local_sum(release: Release, noise: NoiseSource) -> GaussianSum | SelectedSum:
+    """The mechanism of a release whose noise one client adds, all of it."""
+    if release.selection is None:
+        return GaussianSum(release, noise)
+    return SelectedSum(release, noise)
 
 
 def release_of(plan: PrivacyPlan, index: int) -> Release:

@@ -10,7 +10,7 @@ from typing import Final
 
 from common.errors import Code, PlanError
 from common.privacy.accounting import epsilon, slack
-from common.privacy.events import Event, NoisySumEvent, event_of, snap
+from common.privacy.events import Event, NoisySumEvent, event_of, snapped
 from common.privacy.filters import SLACK_SHARE, Cap, Filter, make_filter, total_cost
 from common.privacy.grid import LARGEST_CLIP_GRID
 from common.privacy.plan import NoiseShares, Release, ReleaseShape, Sampler
@@ -133,8 +133,8 @@ def _scaled(
     releases = []
     for shape, part in zip(shapes, _parts(shapes), strict=True):
         wanted = math.exp(min(-(log_scale + part) / 2, _MOST_NOISE))
-        snapped = shorter(wanted) if shares else snap(shape.sampler, wanted, shape.step)
-        releases.append(Release(**shape.model_dump(), noise_multiplier=snapped, shares=shares))
+        noise = shorter(wanted) if shares else snapped(shape, wanted)
+        releases.append(Release(**shape.model_dump(), noise_multiplier=noise, shares=shares))
     return tuple(releases)
 
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self, TypeAlias
+import math
+from typing import Any, Literal, Self, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from common.config import Settings
 from common.errors import PolicyError
@@ -16,6 +22,7 @@ __all__ = [
     "PrivacyPlan",
     "Release",
     "ReleaseShape",
+    "RowSelection",
     "SafeTerms",
     "Sampler",
     "Unit",
@@ -24,6 +31,23 @@ __all__ = [
 Unit: TypeAlias = Literal["user", "interaction"]
 Mode: TypeAlias = Literal["local", "distributed", "none"]
 Sampler: TypeAlias = Literal["exact", "fast"]
+
+
+class RowSelection(Settings):
+    """Noise on few rows: those that enough users touch, by a count with noise of its own.
+
+    DP-AdaFEST (Ghazi et al. 2023, algorithm 1); docs/privacy/selection.md.
+    """
+
+    share: float = Field(default=0.1, ge=1e-3, le=0.999)
+    """Share of the release's 1/σ² for choosing rows; the values on them have the rest."""
+    clip_norm: float = Field(default=1.0, ge=1e-6, le=1e6)
+    """Largest L2 norm of one user's part in the counts, 1 for each row touched: who touches n
+    rows counts as 1 on each, or as clip_norm / √n if that is less."""
+    threshold: float = Field(ge=0, le=1e12)
+    """τ: a row is kept if its noised count is at least this."""
+    dense_rows: int = Field(default=0, ge=0)
+    """So many rows at the end are always kept, and never counted: they are no embeddings."""
 
 
 class ReleaseShape(Settings):
@@ -46,6 +70,22 @@ class ReleaseShape(Settings):
     sampler: Sampler = "exact"
     """`exact` discrete Gaussian, or `fast` for tens of millions of draws. Shares of noise are
     always exact."""
+    selection: RowSelection | None = None
+    """How rows are chosen for each noisy sum; None: all of them leave, each with its noise."""
+
+    @model_validator(mode="after")
+    def _some_rows_to_choose(self) -> Self:
+        if self.selection is not None and self.selection.dense_rows >= self.rows:
+            raise ValueError("all rows are dense: there is nothing to choose among")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without a selection in the form that releases had before there was any."""
+        values: dict[str, Any] = handler(self)
+        if self.selection is None:
+            values.pop("selection", None)
+        return values
 
 
 class SafeTerms(Settings):
@@ -91,7 +131,8 @@ class Release(ReleaseShape):
 
     noise_multiplier: float = Field(ge=0)
     """σ of each entry divided by `clip_norm`; 0 only in mode `none`. In mode `distributed` that
-    of `shares.honest` shares together, whatever else is in a total."""
+    of `shares.honest` shares together, whatever else is in a total. With a `selection` that of
+    counts and values together: each has more noise."""
     shares: NoiseShares | None = None
     """Who adds which part of the noise; None where a client adds all of its own."""
 
@@ -99,7 +140,22 @@ class Release(ReleaseShape):
     def _one_secure_sum(self) -> Self:
         if self.shares is not None and (self.sampling_rate < 1 or self.steps > 1):
             raise ValueError("a release with shared noise is one sum over everybody")
+        if self.shares is not None and self.selection is not None:
+            raise ValueError("rows cannot be chosen in a sum whose noise is shared")
         return self
+
+    @property
+    def noise_std(self) -> float:
+        """Standard deviation of the noise on an entry that has any, natural units."""
+        part = 1.0 if self.selection is None else 1.0 - self.selection.share
+        return self.noise_multiplier / math.sqrt(part) * self.clip_norm
+
+    @property
+    def count_noise_std(self) -> float:
+        """Standard deviation of the noise on each count that chooses rows, 0 without any."""
+        if self.selection is None:
+            return 0.0
+        return self.noise_multiplier / math.sqrt(self.selection.share) * self.selection.clip_norm
 
 
 class PrivacyPlan(Settings):
@@ -128,6 +184,8 @@ class PrivacyPlan(Settings):
         shared = self.mode == "distributed"
         if any((release.shares is not None) != shared for release in self.releases):
             raise ValueError("noise is shared in mode `distributed` and nowhere else")
+        if self.unit != "user" and any(r.selection is not None for r in self.releases):
+            raise ValueError("a choice of rows is proven for unit `user` only")
         names = [release.step for release in self.releases]
         if len(set(names)) < len(names):
             raise ValueError("two releases have the same step")

@@ -148,6 +148,11 @@ def _check_sums(shapes: Sequence[ReleaseShape], mode: Mode, terms: Terms | None)
     if terms is None:
         return
     terms.check()
+    _check_secure(shapes)
+
+
+def _check_secure(shapes: Sequence[ReleaseShape]) -> None:
+    """What is released can be a secure sum."""
     for shape in shapes:
         if shape.sampling_rate < 1 or shape.steps > 1:
             raise PlanError(
@@ -156,4 +161,12 @@ def _check_sums(shapes: Sequence[ReleaseShape], mode: Mode, terms: Terms | None)
                 "noise alone, and who is sampled out of a secure sum would not be hidden.",
                 where=f"release {shape.step!r}",
                 remedy="Use sampling rate 1 and one sum per release, or mode `local`.",
+            )
+        if shape.selection is not None:
+            raise PlanError(
+                Code.PLAN_MODE,
+                "no choice of rows is proven where clients share the noise, and which rows of a "
+                "secure sum have any would have to be known before it is made.",
+                where=f"release {shape.step!r}",
+                remedy="Leave the choice of rows out, or use mode `local`.",
             )
