@@ -20,6 +20,7 @@ from common.privacy.events import (
     Event,
     GaussianSumEvent,
     NoPrivacyEvent,
+    SelectedSumEvent,
 )
 from common.privacy.plan import Sampler
 
@@ -43,6 +44,25 @@ def _sum(
         clip_grid=round(grid / sigma),
         rows=rows,
         width=width,
+        sampling_rate=rate,
+        steps=steps,
+    )
+
+
+def _selected(
+    counts: float, values: float, rate: float = 1.0, steps: int = 1, *, sampler: Sampler = "exact"
+) -> SelectedSumEvent:
+    """Noisy sums of chosen rows with σ over clip norm of about `counts` and `values`."""
+    grid = 2**26 if sampler == "exact" else 2**12
+    return SelectedSumEvent(
+        sampler=sampler,
+        sigma_grid=grid,
+        clip_grid=round(grid / values),
+        count_sigma_grid=grid,
+        count_clip_grid=round(grid / counts),
+        rows=1000,
+        width=16,
+        dense_rows=40,
         sampling_rate=rate,
         steps=steps,
     )
@@ -92,6 +112,15 @@ LISTS: Final[dict[str, tuple[float, tuple[Event, ...]]]] = {
         (_sum(1.0), _secure(2.0), _sum(0.8, 0.01, 500), _secure(3.0, 2, bits=32)),
     ),
     "a shopper of three clients in secure sums": (1e-5, tuple(for_shops([_secure(6.0)] * 4, 3))),
+    "a sum of chosen rows": (1e-5, (_selected(3.0, 1.1),)),
+    "200 sampled sums of chosen rows": (
+        1e-6,
+        (_selected(4.0, 1.2, 0.05, 200, sampler="fast"),),
+    ),
+    "sums of chosen rows and others": (
+        1e-5,
+        (_sum(2.0), _selected(5.0, 2.0, 1.0, 4), _selected(4.0, 1.0, 0.02, 300), _secure(3.0)),
+    ),
     "one release without a mechanism": (
         1e-5,
         (_sum(1.0), NoPrivacyEvent(rows=1000, width=16, steps=1)),

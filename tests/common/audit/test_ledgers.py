@@ -13,7 +13,7 @@ from common.audit.recompute import PLD
 from common.privacy.events import event_of
 from common.privacy.guarantees import guarantees_for
 from common.privacy.ledger import Row, next_row, open_row, verify
-from common.privacy.plan import PrivacyPlan, ReleaseShape
+from common.privacy.plan import PrivacyPlan, ReleaseShape, RowSelection
 from common.privacy.planner import make_plan
 from common.privacy.roster import Terms
 from common.privacy.signing import SigningKey
@@ -122,6 +122,55 @@ def test_less_charged_than_planned_is_found(history: History) -> None:
     cheap = event_of(PLAN.releases[1]).model_copy(update={"clip_grid": 7}).model_dump(mode="json")
     history.reserve(1, event=cheap)
     assert any("charged otherwise than planned" in what for what in whats(history.rows))
+
+
+CHOSEN = make_plan(
+    [
+        ReleaseShape(
+            step="dpsgd.round_1",
+            rows=50,
+            width=4,
+            share=1.0,
+            steps=2,
+            selection=RowSelection(threshold=3.0, dense_rows=5),
+        )
+    ],
+    epsilon=3.0,
+    delta=1e-5,
+    unit="user",
+    mode="local",
+    population=1000,
+)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        None, {"count_sigma_grid": 2**27}, {"count_clip_grid": 7}, {"sigma_grid": 2**27},
+        {"clip_grid": 7}, {"sampling_rate": 0.5}, {"steps": 1}, {"dense_rows": 6}, {"rows": 49},
+        {"width": 3}, {"sampler": "fast"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_choice_of_rows_is_charged_as_planned_or_found(change: dict[str, Any] | None) -> None:
+    made = History()
+    made.admit(CHOSEN)
+    event = event_of(CHOSEN.releases[0]).model_copy(update=change or {})
+    made.reserve(0, event=event.model_dump(mode="json"))
+    found = audit_ledger(made.rows)
+    assert bool(found.findings) == (change is not None)
+    assert all("charged otherwise than planned" in one.what for one in found.findings)
+    assert found.jobs[0].recomputed.agrees
+    if change is None:
+        assert found.total == found.jobs[0].recomputed
+
+
+def test_a_choice_of_rows_charged_as_a_plain_sum_is_found() -> None:
+    made = History()
+    made.admit(CHOSEN)
+    bare = CHOSEN.releases[0].model_copy(update={"selection": None})
+    made.reserve(0, event=event_of(bare).model_dump(mode="json"))
+    assert any("charged otherwise than planned" in what for what in whats(made.rows))
 
 
 @pytest.mark.parametrize("step", [2, -1])

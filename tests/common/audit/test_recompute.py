@@ -13,6 +13,7 @@ from common.privacy.events import (
     DistributedDiscreteGaussianEvent,
     GaussianSumEvent,
     NoPrivacyEvent,
+    SelectedSumEvent,
     read_event,
 )
 
@@ -45,6 +46,22 @@ def secure(sigma, honest=4):
     )
 
 
+def selected(sigma):
+    """A fifth of 1/σ² for the counts."""
+    return SelectedSumEvent(
+        sampler="exact",
+        sigma_grid=2**26,
+        clip_grid=round(2**26 * 0.8**0.5 / sigma),
+        count_sigma_grid=2**26,
+        count_clip_grid=round(2**26 * 0.2**0.5 / sigma),
+        rows=10,
+        width=4,
+        dense_rows=2,
+        sampling_rate=1.0,
+        steps=1,
+    )
+
+
 @pytest.mark.parametrize("name", list(GOLDEN))
 def test_golden_values_do_not_move(name):
     frozen = GOLDEN[name]
@@ -66,6 +83,8 @@ def test_the_golden_lists_are_of_every_kind():
     assert len(lists) >= 12
     assert any(k == {"distributed-discrete-gaussian"} for k in kinds)
     assert any(k == {"distributed-discrete-gaussian", "gaussian-sum"} for k in kinds)
+    assert any(k == {"selected-gaussian-sum"} for k in kinds)
+    assert any(k > {"selected-gaussian-sum", "distributed-discrete-gaussian"} for k in kinds)
     assert any(r == {1.0} for r in rates)
     assert any(r and max(x or 0 for x in r) < 1 for r in rates)
     assert any(1.0 in r and len(r) > 1 for r in rates)
@@ -87,7 +106,7 @@ def test_the_accountants_share_no_code():
     assert not {name for name in imported if "gdp" in name or "dp_accounting" in name}
 
 
-@pytest.mark.parametrize("made", [gaussian, secure])
+@pytest.mark.parametrize("made", [gaussian, secure, selected])
 @pytest.mark.parametrize("factor", [0.5, 2 / 3, 1.5])
 def test_other_noise_is_told_apart(factor, made):
     """What the tolerance lets through is far less than any noise that somebody gets wrong."""
@@ -103,6 +122,20 @@ def test_secure_sums_are_recomputed_as_others_are():
         assert found.sums == 1
         for name in ("pld", "prv", "closed"):
             assert getattr(found, name) == pytest.approx(getattr(alone, name), abs=1e-5)
+
+
+def test_a_choice_of_rows_is_put_together_a_second_time(monkeypatch):
+    """Had the event itself forgotten what the counts cost, the accountants would not agree."""
+    whole = recompute([selected(1.0)], 1e-5)
+    assert whole.agrees
+    assert whole.pld == pytest.approx(recompute([gaussian(1.0)], 1e-5).pld, abs=1e-5)
+    values_alone = property(lambda self: self.sigma_grid / self.clip_grid)
+    monkeypatch.setattr(SelectedSumEvent, "noise_multiplier", values_alone)
+    module._recompute.cache_clear()
+    try:
+        assert not recompute([selected(1.0)], 1e-5).agrees
+    finally:
+        module._recompute.cache_clear()
 
 
 def test_a_second_opinion_that_differs_is_not_agreement():
