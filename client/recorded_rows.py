@@ -116,9 +116,9 @@ class PlainRows(Rows):
         self._connection.executemany("DELETE FROM event WHERE seq = ?", [(seq,) for seq in seqs])
 
     def items_of(self, user_id: str) -> list[str]:
-        """Items of a shopper's events, each once, in the order of their first."""
-        events = self._select("WHERE user_id = ? ORDER BY seq", user_id)
-        return list(dict.fromkeys(event.item_id for event in events))
+        """Items of a shopper's events, each once, in the order of their last ones."""
+        events = self._select("WHERE user_id = ? ORDER BY microseconds DESC, seq DESC", user_id)
+        return list(dict.fromkeys(event.item_id for event in events))[::-1]
 
     def _select(self, which: str, value: object) -> Iterator[RecordedEvent]:
         query = f"SELECT seq, event_id, user_id, item_id, microseconds FROM event {which}"  # noqa: S608

@@ -28,7 +28,6 @@ from client.service.index import Mask, cosines, top_items
 from client.service.shelf import Shelf, categories_of
 from client.service.v1 import recommender_pb2 as pb
 from common.arrays import Floats, Histories, Ints
-from common.models.explain import contributions
 
 __all__ = ["bundle", "explain", "profile", "recommend", "search", "similar_items"]
 
@@ -123,8 +122,15 @@ def search(desk: Desk, request: pb.SearchRequest) -> pb.SearchReply:
     return pb.SearchReply(basis=desk.basis(pb.CATALOGUE), items=items)
 
 
-def explain(desk: Desk, request: pb.ExplainRequest) -> pb.ExplainReply:
-    """What each of a shopper's own items adds to the score of another. Exact.
+def explain(
+    desk: Desk, request: pb.ExplainRequest, still: Callable[[], object] = lambda: None
+) -> pb.ExplainReply:
+    """What each of a shopper's own items adds to the score of another, or takes from it.
+
+    Args:
+        desk: what is answered from.
+        request: the shopper and the item.
+        still: raises when nobody waits any more.
 
     Raises:
         HushRecError: as `recommend`.
@@ -140,11 +146,16 @@ def explain(desk: Desk, request: pb.ExplainRequest) -> pb.ExplainReply:
     basis = desk.basis(_method(vector), served)
     if basis.method != pb.SHOPPER:
         return pb.ExplainReply(basis=basis, score=score, base=score)
-    terms = contributions(served.model, history, item, served.gramian)
-    base = score - float(vector[0] @ served.model.item_embeddings[item].astype(np.float64))
-    order = np.lexsort((history.items, -terms))
-    rows = [_contribution(shelf, history, terms, place) for place in order.tolist()]
-    return pb.ExplainReply(basis=basis, score=score, base=base, contributions=rows)
+    terms = served.terms(history, vector, item, still)
+    order = np.lexsort((history.items, -terms.amounts))
+    rows = [_contribution(shelf, history, terms.amounts, place) for place in order.tolist()]
+    return pb.ExplainReply(
+        basis=basis,
+        score=score,
+        base=score - terms.total,
+        contributions=rows,
+        attribution=pb.TERMS if terms.exact else pb.LEFT_OUT,
+    )
 
 
 def profile(desk: Desk, request: pb.ProfileRequest) -> pb.ProfileReply:

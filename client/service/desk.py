@@ -64,14 +64,14 @@ class Desk:
         return self.stock_file.get()
 
     def had(self, stock: Stock, user_id: str) -> tuple[Ints, Ints]:
-        """Positions of a shopper's items: in the log, and recorded by the service."""
+        """Positions of a shopper's items, oldest first: in the log, recorded by the service."""
         if not user_id:
             return stock.shelf.known(()), stock.shelf.known(())
         recorded = stock.shelf.known(self.recorded.items_of(user_id))
         return stock.in_log(user_id), recorded
 
     def history(self, stock: Stock, user_id: str, context: Iterable[int] = ()) -> Histories:
-        """One shopper's items, each once, with those of the context."""
+        """One shopper's items, each once, those of the context as the newest."""
         return stock.history(*self.had(stock, user_id), list(context))
 
     def basis(self, method: pb.Method, served: Served | None = None) -> pb.Basis:

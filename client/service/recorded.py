@@ -113,7 +113,7 @@ class Recorded:
         return Written(found.count(True), found.count(False), conflicts)
 
     def items_of(self, user_id: str) -> list[str]:
-        """Items of a shopper's events, each once, in the order of their first.
+        """Items of a shopper's events, each once, in the order of their last ones.
 
         Raises:
             DataError: the file is damaged, or `store-sealed`.
@@ -131,16 +131,21 @@ class _Shoppers:
 
     def __init__(self) -> None:
         self._generation, self._last = -1, 0
-        self._items: dict[str, dict[str, None]] = {}
+        self._items: dict[str, dict[str, tuple[int, int]]] = {}
 
     def items_of(self, user_id: str, rows: Rows, form: Form) -> list[str]:
         """Items of one, with the events that have come since."""
         if self._generation != form.generation:
             self._generation, self._last, self._items = form.generation, 0, {}
         for event in rows.after(self._last):
-            self._items.setdefault(event.user_id, {})[event.item_id] = None
+            items, place = (
+                self._items.setdefault(event.user_id, {}),
+                (event.microseconds, event.seq),
+            )
+            items[event.item_id] = max(place, items.get(event.item_id, place))
             self._last = event.seq
-        return list(self._items.get(user_id, ()))
+        last = self._items.get(user_id, {})
+        return sorted(last, key=last.__getitem__)
 
 
 def _put(rows: Rows, event: Event, now: int) -> bool | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 
 from client.models import HeldModel
 from common.arrays import Floats, Histories
+from common.models.base import Model
+from common.models.explain import Terms, terms_of, terms_without
 from common.models.mf import MatrixFactorisation
 
 __all__ = ["Served", "Serving"]
@@ -34,7 +37,7 @@ class Served:
     serial: int
     serving: Serving
     catalogue_version: str
-    model: MatrixFactorisation
+    model: Model
 
     @classmethod
     def of(cls, held: HeldModel) -> Served:
@@ -48,7 +51,8 @@ class Served:
         self.vector(Histories(np.array([0, 1]), np.array([0]), np.ones(1), self.model.n_items))
         if self.serving == "joint":
             self.directions.any()
-        self.gramian.any()
+        if isinstance(self.model, MatrixFactorisation):
+            self.gramian.any()
         return self
 
     def vector(self, history: Histories) -> Floats:
@@ -62,14 +66,29 @@ class Served:
     @cached_property
     def directions(self) -> NDArray[np.float32]:
         """Vectors of items at length 1, or zero, `[items, dim]`."""
-        vectors = self.model.item_embeddings
+        vectors = self.model.item_vectors
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         made = np.zeros_like(vectors)
         np.divide(vectors, lengths, out=made, where=lengths > 0)
         return made
 
+    def terms(
+        self, history: Histories, vector: Floats, item: int, still: Callable[[], object]
+    ) -> Terms:
+        """Which of one shopper's events make the score of an item.
+
+        Args:
+            history: of one shopper.
+            vector: of theirs, not zero.
+            item: position.
+            still: raises when nobody waits any more.
+        """
+        if isinstance(self.model, MatrixFactorisation):
+            return terms_of(self.model, history, vector, item, self.gramian)
+        return terms_without(self.model, history, item, still)
+
     @cached_property
     def gramian(self) -> Floats:
-        """Sum of all items' outer products, `[dim, dim]`."""
-        vectors = self.model.item_embeddings.astype(np.float64)
+        """Sum of all items' outer products, `[dim, dim]`; of matrix factorisation alone."""
+        vectors = self.model.item_vectors.astype(np.float64)
         return np.asarray(vectors.T @ vectors, dtype=np.float64)

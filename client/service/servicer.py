@@ -77,7 +77,8 @@ class Servicer(recommender_pb2_grpc.RecommenderServicer):
         self, request: pb.ExplainRequest, context: grpc.ServicerContext
     ) -> pb.ExplainReply:
         """Which of a shopper's own items make the score of another."""
-        return _answered(context, lambda: answers.explain(self._desk, request))
+        still = _still(context)
+        return _answered(context, lambda: answers.explain(self._desk, request, still))
 
     def RecordEvents(  # noqa: N802
         self, request: pb.RecordEventsRequest, context: grpc.ServicerContext

@@ -56,13 +56,13 @@ class Shelf:
         return int(self.positions([item_id], field)[0])
 
     def positions(self, item_ids: Iterable[str], field: str) -> Ints:
-        """Where items stand, increasing and each once.
+        """Where items stand, each once, in the order in which they were named last.
 
         Raises:
             DataError: `catalogue-mismatch`, one of them stands nowhere.
         """
         wanted = list(item_ids)
-        found = {self._position[item] for item in wanted if item in self._position}
+        found = self.known(wanted)
         unknown = [item for item in wanted if item not in self._position]
         if unknown:
             raise DataError(
@@ -72,12 +72,15 @@ class Shelf:
                 where=field,
                 remedy="Ask for items of the catalogue that the client was enrolled with.",
             )
-        return np.array(sorted(found), dtype=np.int64)
+        return found
 
     def known(self, item_ids: Iterable[str]) -> Ints:
-        """Where items stand, increasing and each once; unknown ones are left out."""
-        places = {self._position[item] for item in item_ids if item in self._position}
-        return np.array(sorted(places), dtype=np.int64)
+        """The same; unknown ones are left out."""
+        last_first = reversed(list(item_ids))
+        places = dict.fromkeys(
+            self._position[item] for item in last_first if item in self._position
+        )
+        return np.array(list(places)[::-1], dtype=np.int64)
 
     def mask(self, categories: Iterable[str], exclude: Iterable[str], field: str) -> Mask:
         """Items of any of the categories (of all, if there are none), less the excluded ones.

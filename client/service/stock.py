@@ -35,19 +35,23 @@ class Stock:
         return {user: row for row, user in enumerate(self.store.user_ids)}
 
     def in_log(self, user_id: str) -> Ints:
-        """Positions of a shopper's items in the log, increasing; none for a stranger."""
+        """Positions of a shopper's items in the log, the oldest first; none for a stranger."""
         row = self._rows.get(user_id)
         if row is None:
             return np.zeros(0, dtype=np.int64)
-        first, last = self.store.histories.indptr[row : row + 2]
-        return self.store.histories.items[first:last]
+        return self.store.histories.sequence_of(row)
 
     def history(self, *parts: Iterable[int]) -> Histories:
-        """One shopper's history of positions, each item once and at weight 1."""
-        items = np.unique(np.concatenate([np.asarray(part, dtype=np.int64) for part in parts]))
-        return Histories(
-            np.array([0, len(items)], dtype=np.int64), items, np.ones(len(items)), len(self.shelf)
-        )
+        """One shopper's history of positions, each item once and at weight 1.
+
+        Args:
+            parts: in the order of time, and so within each; an item's place is its last one.
+        """
+        met = np.concatenate([np.asarray(part, dtype=np.int64) for part in parts])
+        items, before_last = np.unique(met[::-1], return_index=True)
+        order = np.argsort(np.argsort(-before_last))
+        bounds = np.array([0, len(items)], dtype=np.int64)
+        return Histories(bounds, items, np.ones(len(items)), len(self.shelf), order)
 
 
 def stock_of(folder: Path) -> Reloading[Stock]:

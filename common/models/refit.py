@@ -7,7 +7,8 @@ shared   the shared item vectors as they are;
 stacked  shared vectors beside b times the shop's own, a shopper is folded into both;
 refitted one step of ALS on the stacked item vectors, with themselves as prior of strength κ.
 
-Each hides some events of every user, ranks them among all other items, and the best one is
+The last two are matrix factorisation's; a shared model of another kind races as it is against
+alone. Each hides some events of every user, ranks them among all other items, and the best one is
 trained again on all events. Alone is a candidate, so that joining does not cost quality.
 The released vectors have seen the hidden events (through noise, among everybody's), which
 favours them a little: without privacy and with few shops most.
@@ -24,6 +25,7 @@ from pydantic import Field
 
 from common.arrays import Floats, Histories, Ints
 from common.config import Settings
+from common.models.base import Model
 from common.models.holdout import Holdout, hide_events
 from common.models.mf import MatrixFactorisation
 from common.models.own import own_model, train_own, weight_of_items
@@ -93,7 +95,7 @@ class Choice:
 class ShopModel:
     """A model under the `shop` guarantee: it may tell about this shop's logs, never released."""
 
-    model: MatrixFactorisation
+    model: Model
     choice: Choice
 
     def fold_in(self, histories: Histories) -> Floats:
@@ -140,7 +142,7 @@ def train_alone(
 
 
 def refit(
-    shared: MatrixFactorisation,
+    shared: Model,
     histories: Histories,
     settings: RefitSettings,
     rng: np.random.Generator,
@@ -149,7 +151,8 @@ def refit(
     """Make the best of a shared model and the shop's own events.
 
     Args:
-        shared: the released model.
+        shared: the released model, of any kind; only of matrix factorisation is there more
+            to choose than to take it as it is.
         histories: the shop's events.
         settings: candidates.
         rng: hides events and starts the vectors.
@@ -162,7 +165,7 @@ def refit(
 
 
 def refit_beside_alone(
-    shared: MatrixFactorisation,
+    shared: Model,
     histories: Histories,
     settings: RefitSettings,
     rng: np.random.Generator,
@@ -172,7 +175,7 @@ def refit_beside_alone(
     race, own = _race_alone(histories, settings, rng, times)
     alone = _finish(race, None, histories, own, settings)
     _enter_joint(race, shared, own, settings)
-    own = alone.model.item_embeddings.astype(np.float64)
+    own = alone.model.item_vectors.astype(np.float64)
     model = _build(race.best, shared, histories, own, settings)
     return ShopModel(model, race.choice), alone
 
@@ -192,7 +195,7 @@ def _race_alone(
 
 def _finish(
     race: _Race,
-    shared: MatrixFactorisation | None,
+    shared: Model | None,
     histories: Histories,
     own: Floats,
     settings: RefitSettings,
@@ -228,7 +231,7 @@ class _Race:
             best.name, best.regularisation, best.own_weight, best.prior_strength, means, users
         )
 
-    def enter(self, candidate: _Candidate, model: MatrixFactorisation) -> None:
+    def enter(self, candidate: _Candidate, model: Model) -> None:
         value = self.hold.value(model) * (1.0 if candidate.name == "alone" else self.discount)
         if not self.values or self._beats(value, self.values[self.best], candidate):
             self.best = candidate
@@ -256,14 +259,13 @@ def _enter_alone(race: _Race, start: Floats, settings: RefitSettings) -> Floats:
     return best
 
 
-def _enter_joint(
-    race: _Race, shared: MatrixFactorisation, vectors: Floats, settings: RefitSettings
-) -> None:
+def _enter_joint(race: _Race, shared: Model, vectors: Floats, settings: RefitSettings) -> None:
     """Candidates with shared vectors, all with the λ that is best alone."""
     strength = race.best.regularisation
     rest = race.hold.rest
     candidates = [_Candidate("shared", strength)]
-    if shared.item_embeddings.any():  # popularity alone has no vectors to stack
+    stacks = isinstance(shared, MatrixFactorisation) and shared.item_embeddings.any()
+    if stacks:  # popularity alone has no vectors for it
         candidates += [_Candidate("stacked", strength, b) for b in settings.own_weights]
     for candidate in candidates:
         race.enter(candidate, _build(candidate, shared, rest, vectors, settings))
@@ -276,13 +278,15 @@ def _enter_joint(
 
 def _build(
     candidate: _Candidate,
-    shared: MatrixFactorisation | None,
+    shared: Model | None,
     histories: Histories,
     own: Floats,
     settings: RefitSettings,
-) -> MatrixFactorisation:
+) -> Model:
     if shared is None or candidate.name == "alone":
         return own_model(histories, own, candidate.regularisation, settings.unobserved_weight)
+    if not isinstance(shared, MatrixFactorisation):
+        return shared
     if candidate.own_weight is None:
         return replace(shared, popularity=_popularity(histories, shared))
     return _stack(candidate, shared, histories, own)

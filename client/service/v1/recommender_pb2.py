@@ -25,17 +25,19 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#client/service/v1/recommender.proto\x12\nhushrec.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa3\x01\n\x05\x42\x61sis\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\x14\n\x0cmodel_serial\x18\x02 \x01(\x03\x12$\n\x07serving\x18\x03 \x01(\x0e\x32\x13.hushrec.v1.Serving\x12\"\n\x06method\x18\x04 \x01(\x0e\x32\x12.hushrec.v1.Method\x12\x10\n\x08personal\x18\x05 \x01(\x08\x12\x11\n\theld_back\x18\x06 \x01(\t\"G\n\x04Item\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\r\n\x05title\x18\x03 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x04 \x01(\t\"6\n\x06\x46ilter\x12\x12\n\ncategories\x18\x01 \x03(\t\x12\x18\n\x10\x65xclude_item_ids\x18\x02 \x03(\t\"\x87\x01\n\x10RecommendRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\r\n\x05top_k\x18\x02 \x01(\x05\x12\"\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x12.hushrec.v1.Filter\x12\x18\n\x10\x63ontext_item_ids\x18\x04 \x03(\t\x12\x15\n\rinclude_known\x18\x05 \x01(\x08\"S\n\x0eRecommendReply\x12 \n\x05\x62\x61sis\x18\x01 \x01(\x0b\x32\x11.hushrec.v1.Basis\x12\x1f\n\x05items\x18\x02 \x03(\x0b\x32\x10.hushrec.v1.Item\"Y\n\x13SimilarItemsRequest\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\r\n\x05top_k\x18\x02 \x01(\x05\x12\"\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x12.hushrec.v1.Filter\"V\n\x11SimilarItemsReply\x12 \n\x05\x62\x61sis\x18\x01 \x01(\x0b\x32\x11.hushrec.v1.Basis\x12\x1f\n\x05items\x18\x02 \x03(\x0b\x32\x10.hushrec.v1.Item\"S\n\rBundleRequest\x12\x10\n\x08item_ids\x18\x01 \x03(\t\x12\x0c\n\x04size\x18\x02 \x01(\x05\x12\"\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x12.hushrec.v1.Filter\"P\n\x0b\x42undleReply\x12 \n\x05\x62\x61sis\x18\x01 \x01(\x0b\x32\x11.hushrec.v1.Basis\x12\x1f\n\x05items\x18\x02 \x03(\x0b\x32\x10.hushrec.v1.Item\"Q\n\rSearchRequest\x12\r\n\x05query\x18\x01 \x01(\t\x12\r\n\x05top_k\x18\x02 \x01(\x05\x12\"\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x12.hushrec.v1.Filter\"P\n\x0bSearchReply\x12 \n\x05\x62\x61sis\x18\x01 \x01(\x0b\x32\x11.hushrec.v1.Basis\x12\x1f\n\x05items\x18\x02 \x03(\x0b\x32\x10.hushrec.v1.Item\"L\n\x0e\x45xplainRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0f\n\x07item_id\x18\x02 \x01(\t\x12\x18\n\x10\x63ontext_item_ids\x18\x03 \x03(\t\">\n\x0c\x43ontribution\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\x0e\n\x06\x61mount\x18\x02 \x01(\x01\x12\r\n\x05title\x18\x03 \x01(\t\"~\n\x0c\x45xplainReply\x12 \n\x05\x62\x61sis\x18\x01 \x01(\x0b\x32\x11.hushrec.v1.Basis\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x0c\n\x04\x62\x61se\x18\x03 \x01(\x01\x12/\n\rcontributions\x18\x04 \x03(\x0b\x32\x18.hushrec.v1.Contribution\"e\n\x05\x45vent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0f\n\x07item_id\x18\x03 \x01(\t\x12(\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"8\n\x13RecordEventsRequest\x12!\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x11.hushrec.v1.Event\"N\n\x0cRefusedEvent\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\x12\r\n\x05\x66ield\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"b\n\x11RecordEventsReply\x12\x10\n\x08recorded\x18\x01 \x01(\x05\x12\x10\n\x08repeated\x18\x02 \x01(\x05\x12)\n\x07refused\x18\x03 \x03(\x0b\x32\x18.hushrec.v1.RefusedEvent\"!\n\x0eProfileRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"_\n\tKnownItem\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x03 \x01(\t\x12\x0e\n\x06in_log\x18\x04 \x01(\x08\x12\x10\n\x08recorded\x18\x05 \x01(\x08\"0\n\rCategoryShare\x12\x10\n\x08\x63\x61tegory\x18\x01 \x01(\t\x12\r\n\x05share\x18\x02 \x01(\x01\"\x85\x01\n\x0cProfileReply\x12 \n\x05\x62\x61sis\x18\x01 \x01(\x0b\x32\x11.hushrec.v1.Basis\x12$\n\x05items\x18\x02 \x03(\x0b\x32\x15.hushrec.v1.KnownItem\x12-\n\ncategories\x18\x03 \x03(\x0b\x32\x19.hushrec.v1.CategoryShare*7\n\x07Serving\x12\x17\n\x13SERVING_UNSPECIFIED\x10\x00\x12\t\n\x05JOINT\x10\x01\x12\x08\n\x04SHOP\x10\x02*d\n\x06Method\x12\x16\n\x12METHOD_UNSPECIFIED\x10\x00\x12\x0b\n\x07SHOPPER\x10\x01\x12\x0e\n\nPOPULARITY\x10\x02\x12\t\n\x05ITEMS\x10\x03\x12\r\n\tCATALOGUE\x10\x04\x12\x0b\n\x07RECORDS\x10\x05\x32\xf2\x03\n\x0bRecommender\x12\x45\n\tRecommend\x12\x1c.hushrec.v1.RecommendRequest\x1a\x1a.hushrec.v1.RecommendReply\x12N\n\x0cSimilarItems\x12\x1f.hushrec.v1.SimilarItemsRequest\x1a\x1d.hushrec.v1.SimilarItemsReply\x12<\n\x06\x42undle\x12\x19.hushrec.v1.BundleRequest\x1a\x17.hushrec.v1.BundleReply\x12<\n\x06Search\x12\x19.hushrec.v1.SearchRequest\x1a\x17.hushrec.v1.SearchReply\x12?\n\x07\x45xplain\x12\x1a.hushrec.v1.ExplainRequest\x1a\x18.hushrec.v1.ExplainReply\x12N\n\x0cRecordEvents\x12\x1f.hushrec.v1.RecordEventsRequest\x1a\x1d.hushrec.v1.RecordEventsReply\x12?\n\x07Profile\x12\x1a.hushrec.v1.ProfileRequest\x1a\x18.hushrec.v1.ProfileReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#client/service/v1/recommender.proto\x12\nhushrec.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa3\x01\n\x05\x42\x61sis\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\x14\n\x0cmodel_serial\x18\x02 \x01(\x03\x12$\n\x07serving\x18\x03 \x01(\x0e\x32\x13.hushrec.v1.Serving\x12\"\n\x06method\x18\x04 \x01(\x0e\x32\x12.hushrec.v1.Method\x12\x10\n\x08personal\x18\x05 \x01(\x08\x12\x11\n\theld_back\x18\x06 \x01(\t\"G\n\x04Item\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\r\n\x05title\x18\x03 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x04 \x01(\t\"6\n\x06\x46ilter\x12\x12\n\ncategories\x18\x01 \x03(\t\x12\x18\n\x10\x65xclude_item_ids\x18\x02 \x03(\t\"\x87\x01\n\x10RecommendRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\r\n\x05top_k\x18\x02 \x01(\x05\x12\"\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x12.hushrec.v1.Filter\x12\x18\n\x10\x63ontext_item_ids\x18\x04 \x03(\t\x12\x15\n\rinclude_known\x18\x05 \x01(\x08\"S\n\x0eRecommendReply\x12 \n\x05\x62\x61sis\x18\x01 \x01(\x0b\x32\x11.hushrec.v1.Basis\x12\x1f\n\x05items\x18\x02 \x03(\x0b\x32\x10.hushrec.v1.Item\"Y\n\x13SimilarItemsRequest\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\r\n\x05top_k\x18\x02 \x01(\x05\x12\"\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x12.hushrec.v1.Filter\"V\n\x11SimilarItemsReply\x12 \n\x05\x62\x61sis\x18\x01 \x01(\x0b\x32\x11.hushrec.v1.Basis\x12\x1f\n\x05items\x18\x02 \x03(\x0b\x32\x10.hushrec.v1.Item\"S\n\rBundleRequest\x12\x10\n\x08item_ids\x18\x01 \x03(\t\x12\x0c\n\x04size\x18\x02 \x01(\x05\x12\"\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x12.hushrec.v1.Filter\"P\n\x0b\x42undleReply\x12 \n\x05\x62\x61sis\x18\x01 \x01(\x0b\x32\x11.hushrec.v1.Basis\x12\x1f\n\x05items\x18\x02 \x03(\x0b\x32\x10.hushrec.v1.Item\"Q\n\rSearchRequest\x12\r\n\x05query\x18\x01 \x01(\t\x12\r\n\x05top_k\x18\x02 \x01(\x05\x12\"\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x12.hushrec.v1.Filter\"P\n\x0bSearchReply\x12 \n\x05\x62\x61sis\x18\x01 \x01(\x0b\x32\x11.hushrec.v1.Basis\x12\x1f\n\x05items\x18\x02 \x03(\x0b\x32\x10.hushrec.v1.Item\"L\n\x0e\x45xplainRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0f\n\x07item_id\x18\x02 \x01(\t\x12\x18\n\x10\x63ontext_item_ids\x18\x03 \x03(\t\">\n\x0c\x43ontribution\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\x0e\n\x06\x61mount\x18\x02 \x01(\x01\x12\r\n\x05title\x18\x03 \x01(\t\"\xac\x01\n\x0c\x45xplainReply\x12 \n\x05\x62\x61sis\x18\x01 \x01(\x0b\x32\x11.hushrec.v1.Basis\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x0c\n\x04\x62\x61se\x18\x03 \x01(\x01\x12/\n\rcontributions\x18\x04 \x03(\x0b\x32\x18.hushrec.v1.Contribution\x12,\n\x0b\x61ttribution\x18\x05 \x01(\x0e\x32\x17.hushrec.v1.Attribution\"e\n\x05\x45vent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0f\n\x07item_id\x18\x03 \x01(\t\x12(\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"8\n\x13RecordEventsRequest\x12!\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x11.hushrec.v1.Event\"N\n\x0cRefusedEvent\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\x12\r\n\x05\x66ield\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"b\n\x11RecordEventsReply\x12\x10\n\x08recorded\x18\x01 \x01(\x05\x12\x10\n\x08repeated\x18\x02 \x01(\x05\x12)\n\x07refused\x18\x03 \x03(\x0b\x32\x18.hushrec.v1.RefusedEvent\"!\n\x0eProfileRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"_\n\tKnownItem\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x03 \x01(\t\x12\x0e\n\x06in_log\x18\x04 \x01(\x08\x12\x10\n\x08recorded\x18\x05 \x01(\x08\"0\n\rCategoryShare\x12\x10\n\x08\x63\x61tegory\x18\x01 \x01(\t\x12\r\n\x05share\x18\x02 \x01(\x01\"\x85\x01\n\x0cProfileReply\x12 \n\x05\x62\x61sis\x18\x01 \x01(\x0b\x32\x11.hushrec.v1.Basis\x12$\n\x05items\x18\x02 \x03(\x0b\x32\x15.hushrec.v1.KnownItem\x12-\n\ncategories\x18\x03 \x03(\x0b\x32\x19.hushrec.v1.CategoryShare*7\n\x07Serving\x12\x17\n\x13SERVING_UNSPECIFIED\x10\x00\x12\t\n\x05JOINT\x10\x01\x12\x08\n\x04SHOP\x10\x02*d\n\x06Method\x12\x16\n\x12METHOD_UNSPECIFIED\x10\x00\x12\x0b\n\x07SHOPPER\x10\x01\x12\x0e\n\nPOPULARITY\x10\x02\x12\t\n\x05ITEMS\x10\x03\x12\r\n\tCATALOGUE\x10\x04\x12\x0b\n\x07RECORDS\x10\x05*C\n\x0b\x41ttribution\x12\x1b\n\x17\x41TTRIBUTION_UNSPECIFIED\x10\x00\x12\t\n\x05TERMS\x10\x01\x12\x0c\n\x08LEFT_OUT\x10\x02\x32\xf2\x03\n\x0bRecommender\x12\x45\n\tRecommend\x12\x1c.hushrec.v1.RecommendRequest\x1a\x1a.hushrec.v1.RecommendReply\x12N\n\x0cSimilarItems\x12\x1f.hushrec.v1.SimilarItemsRequest\x1a\x1d.hushrec.v1.SimilarItemsReply\x12<\n\x06\x42undle\x12\x19.hushrec.v1.BundleRequest\x1a\x17.hushrec.v1.BundleReply\x12<\n\x06Search\x12\x19.hushrec.v1.SearchRequest\x1a\x17.hushrec.v1.SearchReply\x12?\n\x07\x45xplain\x12\x1a.hushrec.v1.ExplainRequest\x1a\x18.hushrec.v1.ExplainReply\x12N\n\x0cRecordEvents\x12\x1f.hushrec.v1.RecordEventsRequest\x1a\x1d.hushrec.v1.RecordEventsReply\x12?\n\x07Profile\x12\x1a.hushrec.v1.ProfileRequest\x1a\x18.hushrec.v1.ProfileReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'client.service.v1.recommender_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SERVING']._serialized_start=2042
-  _globals['_SERVING']._serialized_end=2097
-  _globals['_METHOD']._serialized_start=2099
-  _globals['_METHOD']._serialized_end=2199
+  _globals['_SERVING']._serialized_start=2089
+  _globals['_SERVING']._serialized_end=2144
+  _globals['_METHOD']._serialized_start=2146
+  _globals['_METHOD']._serialized_end=2246
+  _globals['_ATTRIBUTION']._serialized_start=2248
+  _globals['_ATTRIBUTION']._serialized_end=2315
   _globals['_BASIS']._serialized_start=85
   _globals['_BASIS']._serialized_end=248
   _globals['_ITEM']._serialized_start=250
@@ -62,24 +64,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXPLAINREQUEST']._serialized_end=1189
   _globals['_CONTRIBUTION']._serialized_start=1191
   _globals['_CONTRIBUTION']._serialized_end=1253
-  _globals['_EXPLAINREPLY']._serialized_start=1255
-  _globals['_EXPLAINREPLY']._serialized_end=1381
-  _globals['_EVENT']._serialized_start=1383
-  _globals['_EVENT']._serialized_end=1484
-  _globals['_RECORDEVENTSREQUEST']._serialized_start=1486
-  _globals['_RECORDEVENTSREQUEST']._serialized_end=1542
-  _globals['_REFUSEDEVENT']._serialized_start=1544
-  _globals['_REFUSEDEVENT']._serialized_end=1622
-  _globals['_RECORDEVENTSREPLY']._serialized_start=1624
-  _globals['_RECORDEVENTSREPLY']._serialized_end=1722
-  _globals['_PROFILEREQUEST']._serialized_start=1724
-  _globals['_PROFILEREQUEST']._serialized_end=1757
-  _globals['_KNOWNITEM']._serialized_start=1759
-  _globals['_KNOWNITEM']._serialized_end=1854
-  _globals['_CATEGORYSHARE']._serialized_start=1856
-  _globals['_CATEGORYSHARE']._serialized_end=1904
-  _globals['_PROFILEREPLY']._serialized_start=1907
-  _globals['_PROFILEREPLY']._serialized_end=2040
-  _globals['_RECOMMENDER']._serialized_start=2202
-  _globals['_RECOMMENDER']._serialized_end=2700
+  _globals['_EXPLAINREPLY']._serialized_start=1256
+  _globals['_EXPLAINREPLY']._serialized_end=1428
+  _globals['_EVENT']._serialized_start=1430
+  _globals['_EVENT']._serialized_end=1531
+  _globals['_RECORDEVENTSREQUEST']._serialized_start=1533
+  _globals['_RECORDEVENTSREQUEST']._serialized_end=1589
+  _globals['_REFUSEDEVENT']._serialized_start=1591
+  _globals['_REFUSEDEVENT']._serialized_end=1669
+  _globals['_RECORDEVENTSREPLY']._serialized_start=1671
+  _globals['_RECORDEVENTSREPLY']._serialized_end=1769
+  _globals['_PROFILEREQUEST']._serialized_start=1771
+  _globals['_PROFILEREQUEST']._serialized_end=1804
+  _globals['_KNOWNITEM']._serialized_start=1806
+  _globals['_KNOWNITEM']._serialized_end=1901
+  _globals['_CATEGORYSHARE']._serialized_start=1903
+  _globals['_CATEGORYSHARE']._serialized_end=1951
+  _globals['_PROFILEREPLY']._serialized_start=1954
+  _globals['_PROFILEREPLY']._serialized_end=2087
+  _globals['_RECOMMENDER']._serialized_start=2318
+  _globals['_RECOMMENDER']._serialized_end=2816
 # @@protoc_insertion_point(module_scope)

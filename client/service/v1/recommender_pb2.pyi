@@ -24,6 +24,12 @@ class Method(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ITEMS: _ClassVar[Method]
     CATALOGUE: _ClassVar[Method]
     RECORDS: _ClassVar[Method]
+
+class Attribution(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ATTRIBUTION_UNSPECIFIED: _ClassVar[Attribution]
+    TERMS: _ClassVar[Attribution]
+    LEFT_OUT: _ClassVar[Attribution]
 SERVING_UNSPECIFIED: Serving
 JOINT: Serving
 SHOP: Serving
@@ -33,6 +39,9 @@ POPULARITY: Method
 ITEMS: Method
 CATALOGUE: Method
 RECORDS: Method
+ATTRIBUTION_UNSPECIFIED: Attribution
+TERMS: Attribution
+LEFT_OUT: Attribution
 
 class Basis(_message.Message):
     __slots__ = ("model_version", "model_serial", "serving", "method", "personal", "held_back")
@@ -167,16 +176,18 @@ class Contribution(_message.Message):
     def __init__(self, item_id: _Optional[str] = ..., amount: _Optional[float] = ..., title: _Optional[str] = ...) -> None: ...
 
 class ExplainReply(_message.Message):
-    __slots__ = ("basis", "score", "base", "contributions")
+    __slots__ = ("basis", "score", "base", "contributions", "attribution")
     BASIS_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
     BASE_FIELD_NUMBER: _ClassVar[int]
     CONTRIBUTIONS_FIELD_NUMBER: _ClassVar[int]
+    ATTRIBUTION_FIELD_NUMBER: _ClassVar[int]
     basis: Basis
     score: float
     base: float
     contributions: _containers.RepeatedCompositeFieldContainer[Contribution]
-    def __init__(self, basis: _Optional[_Union[Basis, _Mapping]] = ..., score: _Optional[float] = ..., base: _Optional[float] = ..., contributions: _Optional[_Iterable[_Union[Contribution, _Mapping]]] = ...) -> None: ...
+    attribution: Attribution
+    def __init__(self, basis: _Optional[_Union[Basis, _Mapping]] = ..., score: _Optional[float] = ..., base: _Optional[float] = ..., contributions: _Optional[_Iterable[_Union[Contribution, _Mapping]]] = ..., attribution: _Optional[_Union[Attribution, str]] = ...) -> None: ...
 
 class Event(_message.Message):
     __slots__ = ("event_id", "user_id", "item_id", "time")

@@ -75,8 +75,10 @@ def test_it_is_a_list_that_knows_its_ids(tmp_path_factory, is_sealed, batches):
             assert (written.recorded, written.repeated) == (new, repeated)
             assert written.conflicts == tuple(conflicts)
         for user in ("u", "ü 2", "nobody"):
-            expected = [event.item_id for event in known.values() if event.user_id == user]
-            assert recorded.items_of(user) == list(dict.fromkeys(expected))
+            own = [event for event in known.values() if event.user_id == user]
+            own.sort(key=lambda event: event.microseconds)  # stable: then as they came
+            last_first = dict.fromkeys(event.item_id for event in reversed(own))
+            assert recorded.items_of(user) == list(last_first)[::-1]
 
 
 def test_it_is_the_owners_alone_even_if_it_was_not(folder):
