@@ -14,7 +14,7 @@ from common.evaluation.evaluate import Evaluation, evaluate
 from common.evaluation.protocols import Split
 from common.evaluation.scorers import GroupScorer, JointScorer, Scorer
 from common.interactions.partition import Partition
-from common.models.mf import MatrixFactorisation
+from common.models.base import Model
 from common.models.refit import RefitSettings, ShopModel, refit_beside_alone
 
 __all__ = ["METHODS", "Measured", "Shop", "measure", "shops_of"]
@@ -88,7 +88,7 @@ def _last_times(split: Split) -> Ints | None:
 
 
 def measure(
-    model: MatrixFactorisation,
+    model: Model,
     split: Split,
     shops: Sequence[Shop],
     *,
@@ -130,13 +130,13 @@ def measure(
     for name in METHODS:
         if name in scorers:
             progress(f"evaluate {name}")
-            evaluations[name] = evaluate(scorers[name], split, item_vectors=model.item_embeddings)
+            evaluations[name] = evaluate(scorers[name], split, item_vectors=model.item_vectors)
     client_of = {split.users[user]: shop.name for shop in shops for user in shop.users}
     return Measured(evaluations, choices, client_of)
 
 
 def _by_shop(
-    model: MatrixFactorisation,
+    model: Model,
     shops: Sequence[Shop],
     settings: Sequence[RefitSettings],
     seed: int,

@@ -10,7 +10,7 @@ import numpy as np
 from client.store import ClientStore
 from common.evaluation.private import PrivateMetrics, contribution, evaluation_shape, read_total
 from common.job import Job
-from common.models.mf import MatrixFactorisation
+from common.models.base import Model
 from common.schedule import METRICS, schedule_of
 from common.solvers.base import NoisyTotal
 from server.registry import Registry
@@ -35,7 +35,7 @@ def released_metrics(registry: Registry, job: Job) -> PrivateMetrics | None:
     )
 
 
-def exact_metrics(model: MatrixFactorisation, stores: Sequence[ClientStore]) -> PrivateMetrics:
+def exact_metrics(model: Model, stores: Sequence[ClientStore]) -> PrivateMetrics:
     """The counterpart of what clients released: the same sum over all users, without noise.
 
     Each user's one held-out item is ranked among all items, whatever the run's protocol.

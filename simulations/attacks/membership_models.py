@@ -19,9 +19,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from common.arrays import Histories
+from common.errors import Code, ConfigError
 from common.interactions.partition import Partition
 from common.job import Job
 from common.models.mf import MatrixFactorisation
+from common.schedule import schedule_of
 from server.record import SilentObserver
 from simulations.dataset import Dataset, load_dataset
 from simulations.engine.inprocess import InProcessEngine
@@ -54,11 +56,16 @@ class Pool:
         """The pool of a scenario: all users of its data.
 
         Raises:
+            ConfigError: `model-kind`, the solver makes a model that the attack cannot read.
             HushRecError: data, settings or plan are not in order.
         """
         dataset = load_dataset(scenario.checked())
         nobody = np.zeros(len(dataset.partition.user_ids), dtype=np.bool_)
-        return cls(scenario, dataset, make_job(scenario, half(dataset, nobody)))
+        job = make_job(scenario, half(dataset, nobody))
+        kind = schedule_of(job).solver.model_kind
+        if kind != MatrixFactorisation.kind:
+            raise _unreadable(kind)
+        return cls(scenario, dataset, job)
 
     @property
     def histories(self) -> Histories:
@@ -79,12 +86,24 @@ class Pool:
             prepare(folder, self.scenario, dataset, self.job)
             InProcessEngine().run(folder.path, SilentObserver())
             model, _ = folder.registry.model(dataset.catalogue.version)
+        if not isinstance(model, MatrixFactorisation):
+            raise _unreadable(model.kind)
         return model
 
     def trained(self, coins: NDArray[np.bool_]) -> Iterator[MatrixFactorisation]:
         """One model after the other, one for each row of `coins`."""
         for member in coins:
             yield self.train(member)
+
+
+def _unreadable(kind: str) -> ConfigError:
+    return ConfigError(
+        Code.MODEL_KIND,
+        f"the attack reads users off the vectors of matrix factorisation, not off {kind!r}.",
+        where="solver",
+        remedy="Attack a solver of kind 'mf', or use `audit attack one-run` and `many-run`: "
+        "they attack the releases, whatever is made of them.",
+    )
 
 
 def half(dataset: Dataset, member: NDArray[np.bool_]) -> Dataset:

@@ -52,7 +52,7 @@ def run_federation(
                     }
                 )
                 found = train(scenario)
-                factors = found.model.item_embeddings.astype(np.float64)
+                factors = found.model.item_vectors.astype(np.float64)
                 reference = factors if reference is None else reference
                 rows.append(
                     {

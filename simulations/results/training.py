@@ -14,7 +14,7 @@ from common.evaluation.baselines import PopularityScorer, popularity_counts
 from common.evaluation.evaluate import evaluate
 from common.evaluation.scorers import JointScorer, Scorer
 from common.job import Job
-from common.models.mf import MatrixFactorisation
+from common.models.base import Model
 from common.privacy.stream import NoiseSource
 from server.record import SilentObserver
 from simulations.controls import noised_popularity
@@ -45,7 +45,7 @@ class Trained:
 
     dataset: Dataset
     job: Job
-    model: MatrixFactorisation
+    model: Model
     noised_popularity: Floats | None
     epsilon: float | None
     seconds: dict[str, float]
