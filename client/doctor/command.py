@@ -18,6 +18,7 @@ from client.doctor.data import (
 )
 from client.doctor.findings import Check, Finding, Patient, run_checks, worst
 from client.doctor.machine import check_clock, check_disk, check_memory, check_versions
+from client.doctor.model import check_model
 from client.doctor.promises import (
     check_budget,
     check_keys,
@@ -50,6 +51,7 @@ CHECKS: Final[tuple[tuple[str, Check], ...]] = (
     ("rejected", check_rejected),
     ("recorded", check_recorded),
     ("leftovers", check_leftovers),
+    ("model", check_model),
     ("policy", check_policy),
     ("roster", check_roster),
     ("ledger", check_ledger),
@@ -59,7 +61,18 @@ CHECKS: Final[tuple[tuple[str, Check], ...]] = (
 READS_DATA: Final = frozenset({"memory", "data", "rejected", "recorded", "leftovers"})
 """Checks whose findings can follow the customers' data; memory that is free does, too."""
 READS_NONE: Final = frozenset(
-    {"disk", "versions", "clock", "keys", "sealing", "policy", "roster", "ledger", "budget"}
+    {
+        "disk",
+        "versions",
+        "clock",
+        "keys",
+        "sealing",
+        "model",
+        "policy",
+        "roster",
+        "ledger",
+        "budget",
+    }
 )
 """Checks of the machine, of settings and keys, and of what was released and refused."""
 _DATA: Final = (EVENTS, HELDOUT, REJECTED, RECORDED)
