@@ -43,6 +43,21 @@ def test_a_file_of_sequences_is_trained_on_in_its_order(
     assert held == {user: [items[left]] for user, items in LINES.items()}
 
 
+def test_who_reads_about_a_sequential_model_without_times_is_warned(tmp_path: Path) -> None:
+    timed, untimed = tmp_path / "timed.csv", tmp_path / "untimed.csv"
+    rows = [(f"u{user}", f"i{item}", item) for user in range(3) for item in range(4)]
+    for path, step in ((timed, 60), (untimed, 0)):
+        lines = [f"{user},{item},{10**9 + step * place}" for user, item, place in rows]
+        path.write_text("user_id,item_id,timestamp\n" + "\n".join(lines) + "\n")
+    for path, solver, expected in (
+        (timed, "sequential", 0),
+        (untimed, "subspace", 0),
+        (untimed, "sequential", 1),
+    ):
+        dataset = load_dataset(Scenario(data=str(path), solver=solver, clients=1))
+        assert sum("sequential" in warning for warning in dataset.warnings) == expected
+
+
 def test_amazon_beauty_is_a_scenario(tmp_path: Path) -> None:
     path = _DATA / "amazon-beauty-5core.txt"
     if not path.exists():
