@@ -83,8 +83,15 @@ class ClippedSum:
             ReleaseError: `release-undeclared`, all sums of the release have been made.
             PrivacyError: `contribution-invalid`, without `on_failure` only.
         """
-        self._begin()
         total = np.zeros((self._release.rows, self._release.width), dtype=np.int64)
+        self._gather_into(total, contributions, on_failure)
+        return total
+
+    def _gather_into(
+        self, total: Ints, contributions: Iterable[Contributions], on_failure: OnFailure | None
+    ) -> None:
+        """Add what users contribute to `total`; `_gather` has what may be raised."""
+        self._begin()
         try:
             self._add(total, contributions)
         except (KeyboardInterrupt, SystemExit):
@@ -94,7 +101,6 @@ class ClippedSum:
                 raise
             on_failure(error)
         self._chosen = None
-        return total
 
     def _add(self, total: Ints, contributions: Iterable[Contributions]) -> None:
         """Add what users contribute to `total`, in units of the grid, whole blocks at a time."""

@@ -18,12 +18,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.arrays import Floats, Ints
-from common.privacy.samplers.base import LARGEST_SIGMA_GRID
 from common.privacy.samplers.bits import LazyUniform, exp_bounds
 from common.privacy.samplers.parallel import draw_in_chunks
 from common.privacy.stream import NoiseSource
 
-__all__ = ["ExactSampler", "Staircase", "discrete_gaussian", "rounded_gaussian_distance"]
+__all__ = [
+    "LARGEST_SIGMA",
+    "ExactSampler",
+    "Staircase",
+    "discrete_gaussian",
+    "rounded_gaussian_distance",
+]
+
+LARGEST_SIGMA = 2**40
+"""Of a draw: beyond `LARGEST_SIGMA_GRID`, for several sums' noise in one (`deferred`)."""
 
 # one 64-bit word: column of the alias table, fraction within it, sign, offset in the stair
 _COLUMN_BITS, _FRACTION_BITS, _OFFSET_BITS = 9, 31, 23
@@ -64,10 +72,10 @@ def staircase(variance: Fraction, reach: int = 8) -> Staircase:
     """The envelope for σ² = `variance`, with stairs up to `reach` σ.
 
     Raises:
-        ValueError: σ is below 1 or above 2^27.
+        ValueError: σ is below 1 or above 2^40.
     """
-    if not 1 <= variance <= LARGEST_SIGMA_GRID**2:
-        raise ValueError(f"σ² = {variance} is not between 1 and {LARGEST_SIGMA_GRID**2}")
+    if not 1 <= variance <= LARGEST_SIGMA**2:
+        raise ValueError(f"σ² = {variance} is not between 1 and {LARGEST_SIGMA**2}")
     sigma = math.isqrt(math.floor(variance))
     width_bits = max(0, sigma.bit_length() - 5)
     stairs = -(-reach * (sigma + 1) >> width_bits)
@@ -163,7 +171,7 @@ def _candidates(count: int, table: Staircase, noise: NoiseSource) -> Ints:
     column = (words >> (64 - _COLUMN_BITS)) & ((1 << _COLUMN_BITS) - 1)
     fraction = (words >> (1 + _OFFSET_BITS)) & ((1 << _FRACTION_BITS) - 1)
     stair = np.where(fraction < table.cut.take(column), column, table.alias.take(column))
-    size = (stair << table.width_bits) | (words & ((1 << table.width_bits) - 1))
+    size = (stair << table.width_bits) | _offsets(words, table.width_bits, noise)
     negative = (words >> _OFFSET_BITS) & 1
     accept = coins < table.squeeze.take(stair)
     doubtful = np.flatnonzero(~accept)
@@ -171,6 +179,15 @@ def _candidates(count: int, table: Staircase, noise: NoiseSource) -> Ints:
     accept &= (size | (negative ^ 1)) != 0  # zero has no sign: keep it once
     signed = (size ^ -negative) + negative
     return signed[accept]
+
+
+def _offsets(words: Ints, width_bits: int, noise: NoiseSource) -> Ints:
+    """Uniform places in stairs of 2^`width_bits`; wide stairs take 32 bits more."""
+    if width_bits <= _OFFSET_BITS:
+        return words & ((1 << width_bits) - 1)
+    more = width_bits - _OFFSET_BITS
+    low = noise.half_words(len(words)).astype(np.int64) & ((1 << more) - 1)
+    return ((words & ((1 << _OFFSET_BITS) - 1)) << more) | low
 
 
 def _decide(

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 
 from common.arrays import Ints
 from common.privacy.stream import NoiseSource
 
-__all__ = ["cores", "draw_in_chunks", "over_chunks"]
+__all__ = ["cores", "draw_in_chunks", "over_chunks", "over_parts"]
 
 _CHUNK = 1 << 18
 _MOST_THREADS = 8
+_Part = TypeVar("_Part")
 
 
 def draw_in_chunks(
@@ -43,10 +45,17 @@ def over_chunks(array: Ints, noise: NoiseSource, work: Callable[[Ints, NoiseSour
     if not array.flags.c_contiguous:
         raise ValueError("chunks of an array that is not contiguous would be copies")
     flat = array.reshape(-1)
-    chunks = [flat[start : start + _CHUNK] for start in range(0, flat.size, _CHUNK)]
-    streams = [noise.spawn() for _ in chunks]
-    with ThreadPoolExecutor(min(_MOST_THREADS, cores(), len(chunks))) as pool:
-        list(pool.map(work, chunks, streams))
+    starts = range(0, flat.size, _CHUNK)
+    over_parts([flat[start : start + _CHUNK] for start in starts], noise, work)
+
+
+def over_parts(
+    parts: Sequence[_Part], noise: NoiseSource, work: Callable[[_Part, NoiseSource], None]
+) -> None:
+    """Let `work(part, stream)` do every part, each with a stream spawned from `noise` in order."""
+    streams = [noise.spawn() for _ in parts]
+    with ThreadPoolExecutor(max(1, min(_MOST_THREADS, cores(), len(parts)))) as pool:
+        list(pool.map(work, parts, streams))
 
 
 def cores() -> int:

@@ -56,7 +56,7 @@ def test_tail_beyond_the_stairs_is_exact(reach):
     assert (np.abs(draws) > reach * 4).sum() > 0
 
 
-@pytest.mark.parametrize("variance", [*VARIANCES, Fraction(2**20) ** 2, Fraction(2**27) ** 2])
+@pytest.mark.parametrize("variance", [*VARIANCES, *(Fraction(2**k) ** 2 for k in (20, 27, 40))])
 @pytest.mark.parametrize("reach", [1, 8])
 def test_envelope_dominates_and_its_weights_are_a_power_of_two(variance, reach):
     table = staircase(variance, reach)
@@ -89,19 +89,31 @@ def test_alias_table_gives_every_stair_its_exact_weight(variance):
     assert not any(mass[len(table.weights) :])
 
 
-def test_moments_and_shape_at_a_large_sigma():
-    sampler = ExactSampler(2**26)
-    draws = sampler.draw((400_000,), NoiseSource.seeded(14)) / 2**26
+@pytest.mark.parametrize("sigma", [2**26, 3 * 2**26, 2**29, 2**40])
+def test_moments_and_shape_at_a_large_sigma(sigma):
+    sampler = ExactSampler(sigma)
+    draws = sampler.draw((400_000,), NoiseSource.seeded(14)) / sigma
     assert abs(draws.mean()) < 5 / math.sqrt(400_000)
     assert draws.var() == pytest.approx(1, abs=5 * math.sqrt(2 / 400_000))
     assert kstest(draws, norm.cdf).pvalue > 1e-3
 
 
-@pytest.mark.parametrize("bit", [0, 3, 12, 20])
-def test_low_bits_at_a_large_sigma_are_fair(bit):
-    draws = ExactSampler(2**26).draw((200_000,), NoiseSource.seeded(15))
+@pytest.mark.parametrize(
+    ("sigma", "bit"),
+    [(2**26, bit) for bit in (0, 3, 12, 20)] + [(2**33, bit) for bit in (0, 5, 6, 7, 22, 27)],
+)
+def test_low_bits_at_a_large_sigma_are_fair(sigma, bit):
+    draws = ExactSampler(sigma).draw((200_000,), NoiseSource.seeded(15))
     share = ((draws >> bit) & 1).mean()
     assert abs(share - 0.5) < 5 * 0.5 / math.sqrt(200_000)
+    both = (((draws >> bit) ^ (draws >> (bit + 1))) & 1).mean()
+    assert abs(both - 0.5) < 5 * 0.5 / math.sqrt(200_000)
+
+
+def test_the_tail_of_wide_stairs_is_that_of_the_gaussian():
+    draws = exact._draw((40_000,), staircase(Fraction(2**35) ** 2, 1), NoiseSource.seeded(18))
+    assert kstest(draws / 2**35, norm.cdf).pvalue > 1e-3
+    assert (np.abs(draws) > 2**35).mean() > 0.2
 
 
 def test_doubtful_coins_are_settled_exactly(monkeypatch):
@@ -125,7 +137,7 @@ def test_small_shapes(shape):
     assert ExactSampler(2**20).draw(shape, NoiseSource.system()).shape == shape
 
 
-@pytest.mark.parametrize("variance", [Fraction(1, 2), Fraction(2**28) ** 2])
+@pytest.mark.parametrize("variance", [Fraction(1, 2), Fraction(2**41) ** 2])
 def test_variances_without_a_table_are_refused(variance):
     with pytest.raises(ValueError, match="not between"):
         staircase(variance)
