@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.artifacts import Manifest, arrays_to_bytes, save_artifact
+from common.models.base import Model
 from common.models.mf import FoldIn, MatrixFactorisation
 from common.privacy.heads import SignedHead
 from common.privacy.signing import SigningKey
@@ -55,6 +56,20 @@ def a_message(
     about = manifest_of(arrays, catalogue_version, **manifest)
     name = version or f"{seed + 1:04d}-{about.job_id[:8]}"
     return ModelMessage(serial, name, about, arrays).signed(key)
+
+
+def a_message_of(
+    model: Model, key: SigningKey, serial: int, catalogue_version: str, **manifest: Any
+) -> ModelMessage:
+    """Promotion `serial` of a model of any kind."""
+    values = {
+        "model": model.kind,
+        "settings": model.settings.model_dump(mode="json"),
+        **manifest,
+    }
+    about = manifest_of(model.arrays(), catalogue_version, **values)
+    version = f"{serial:04d}-{about.job_id[:8]}"
+    return ModelMessage(serial, version, about, model.arrays()).signed(key)
 
 
 def finished(folder: Path, job_id: str, seed: int = 0, **manifest: Any) -> Path:

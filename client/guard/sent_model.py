@@ -27,8 +27,8 @@ _WHERE: Final = "model.manifest"
 _MOST_ARRAYS: Final = 256
 _WIDEST: Final = 4096
 """Values of one item in one array."""
-_LARGEST: Final = 1 << 22
-"""Values of an array that is not about items, 16 MiB."""
+_LARGEST: Final = 1 << 25
+"""Values of an array that is not about items, 128 MiB."""
 
 
 def check_sent_model(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,16 @@ import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
 from client.data_files import EVENTS, REJECTED, SEALED
+from client.doctor.findings import Patient
+from client.doctor.model import check_model
 from client.guard.refusals import MOST_OF_STRANGERS
 from client.models import HeldModel, ModelStore
 from client.store import CLIENT_TOML
-from common.errors import Code
+from common.errors import ArtifactError, Code
 from common.privacy.signing import SigningKey
 from common.protocol import MODEL, OK, ModelMessage, Reply
-from tests.sent_models import a_message, a_model, manifest_of
+from tests.kinds import NAME, a_drift, know_drift
+from tests.sent_models import a_message, a_message_of, a_model, manifest_of
 
 STRANGER = SigningKey.create()
 Change = Callable[[ModelMessage], ModelMessage]
@@ -193,6 +197,92 @@ def test_a_model_with_its_noise_variance_is_taken(serving: Any) -> None:
     message = with_arrays(message_for(serving, 6), arrays).signed(serving.key)
     assert code(serving, message.to_records()) == OK
     assert held(serving).model.noise_variance is not None
+
+
+def drift(shop: Any, settings: dict[str, Any] | None = None, **arrays: Any) -> ModelMessage:
+    """Promotion 6, a model of another kind."""
+    model = a_drift(len(shop.store.catalogue))
+    version = shop.store.catalogue.version
+    about = {} if settings is None else {"settings": settings}
+    message = a_message_of(model, shop.key, 6, version, **about)
+    content = {**message.arrays, **arrays}
+    sha256 = manifest_of(content).sha256
+    manifest = message.manifest.model_copy(update={"sha256": sha256})
+    return replace(message, arrays=content, manifest=manifest).signed(shop.key)
+
+
+def test_a_model_of_another_kind_is_taken_as_it_is(
+    serving: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    know_drift(monkeypatch)
+    assert code(serving, drift(serving).to_records()) == OK
+    found = held(serving)
+    assert (found.manifest.model, found.model.kind) == (NAME, NAME)
+    for name, values in drift(serving).arrays.items():
+        np.testing.assert_array_equal(found.model.arrays()[name], values)
+
+
+def test_a_kind_that_is_not_known_here_is_refused_and_the_old_model_stays(serving: Any) -> None:
+    refused(serving, Code.MODEL_KIND, drift(serving).to_records())
+
+
+WRONG: dict[str, tuple[dict[str, Any], Code]] = {
+    "settings of mf": ({"settings": {"regularisation": 0.1}}, Code.ARTIFACT_INVALID),
+    "settings for other arrays": ({"settings": {"width": 4}}, Code.INBOUND_ARRAY),
+    "an array of mf": ({"item_bias": np.zeros(60, np.float32)}, Code.INBOUND_ARRAY),
+    "a dense array of another shape": ({"turn": np.eye(4, dtype=np.float32)}, Code.INBOUND_ARRAY),
+    "a dense array that is not finite": (
+        {"turn": np.full((3, 3), np.nan, np.float32)},
+        Code.INBOUND_ARRAY,
+    ),
+    "vectors too wide to serve": ({"settings": {"width": 5000}}, Code.INBOUND_ARRAY),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_another_kind_is_held_to_what_it_demands(
+    serving: Any, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    know_drift(monkeypatch)
+    changes, expected = WRONG[name]
+    refused(serving, expected, drift(serving, **changes).to_records())
+
+
+def test_what_no_service_could_work_with_is_refused_whatever_its_kind_says(
+    serving: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    know_drift(monkeypatch)
+    for limit in ("_WIDEST", "_LARGEST", "_MOST_ARRAYS"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"client.guard.sent_model.{limit}", 2)
+            refused(serving, Code.INBOUND_ARRAY, drift(serving).to_records())
+
+
+def test_a_version_that_an_upgraded_client_took_is_not_served_after_a_downgrade(
+    serving: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        know_drift(patch)
+        assert code(serving, drift(serving).to_records()) == OK
+    with pytest.raises(ArtifactError) as caught:
+        held(serving)
+    assert caught.value.code is Code.MODEL_KIND
+    (found,) = check_model(Patient(serving.folder, datetime.now(UTC)))
+    assert (found.level, found.code) == ("fail", Code.MODEL_KIND)
+
+
+def test_the_doctor_says_which_model_is_served(
+    serving: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patient = Patient(serving.folder, datetime.now(UTC))
+    (found,) = check_model(patient)
+    assert (found.level, "of kind mf" in found.what) == ("ok", True)
+    know_drift(monkeypatch)
+    assert code(serving, drift(serving).to_records()) == OK
+    serving.allow(serving="shop")
+    said = [one.what for one in check_model(Patient(serving.folder, datetime.now(UTC)))]
+    assert [NAME in one for one in said] == [True, True]
+    assert "no refit" in said[1]
 
 
 UNSIGNED: dict[str, Change] = {

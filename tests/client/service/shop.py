@@ -18,6 +18,7 @@ from client.service.v1.recommender_pb2_grpc import RecommenderStub
 from common.artifacts import Manifest, save_artifact
 from common.catalogue import Catalogue
 from common.interactions.table import event_table
+from common.models.base import Model
 from common.models.mf import FoldIn, MatrixFactorisation
 from common.privacy.signing import SigningKey
 from common.protocol.models import ModelMessage
@@ -90,14 +91,15 @@ def make_model(seed: int = 0, n_items: int = ITEMS, dim: int = 6) -> MatrixFacto
     )
 
 
-def deliver(folder: Path, serial: int = 1, model: MatrixFactorisation | None = None) -> str:
+def deliver(folder: Path, serial: int = 1, model: Model | None = None) -> str:
     """What a server's delivery leaves in the folder; the version's name."""
     items = Catalogue.load(folder / "catalogue.json")
-    made = make_model(serial, len(items)) if model is None else model
+    made: Model = make_model(serial, len(items)) if model is None else model
     version = f"{serial:04}-0badcafe"
     manifest = Manifest(
         kind="model",
         name="subspace",
+        model=made.kind,
         catalogue_version=items.version,
         job_id="j",
         step=3,

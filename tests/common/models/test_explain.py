@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.arrays import Histories
-from common.models.explain import contributions
+from common.models.explain import contributions, left_out, terms_of, terms_without
 from common.models.mf import FoldIn, MatrixFactorisation
+from tests.kinds import a_drift
 
 
 def made_model(rng, items, dim, *, noise, exponent):
@@ -68,3 +69,40 @@ def test_a_gramian_at_hand_changes_nothing():
     vectors = model.item_embeddings.astype(np.float64)
     with_it = contributions(model, history, 2, vectors.T @ vectors)
     assert np.array_equal(with_it, contributions(model, history, 2))
+
+
+def without(model, history, place, item):
+    """The slow way: a history without one event, in the order of the others."""
+    left = np.delete(np.arange(len(history.items)), place)
+    order = None if history.order is None else np.argsort(np.argsort(history.order[left]))
+    bounds = np.array([0, len(left)])
+    fewer = Histories(bounds, history.items[left], history.weights[left], history.n_items, order)
+    vector = model.fold_in(fewer)
+    return float(model.scores(vector)[0, item]) if vector.any() else 0.0
+
+
+@pytest.mark.parametrize("length", [1, 2, 7])
+def test_left_out_is_the_score_less_the_score_without_each_event(length, monkeypatch):
+    rng = np.random.default_rng(5)
+    mine = np.sort(rng.choice(20, length, replace=False))
+    order = rng.permutation(length)
+    history = Histories(np.array([0, length]), mine, np.ones(length), 20, order)
+    monkeypatch.setattr("common.models.explain._AT_ONCE", 60)  # three at a time
+    calls = []
+    for model in (a_drift(20), made_model(rng, 20, 3, noise=True, exponent=0.5)):
+        score = float(model.scores(model.fold_in(history))[0, 4])
+        amounts = left_out(model, history, 4, lambda: calls.append(1))
+        expected = [score - without(model, history, place, 4) for place in range(length)]
+        np.testing.assert_allclose(amounts, expected, rtol=1e-9, atol=1e-12)
+    assert len(calls) == 2 * -(-length // 3)
+
+
+def test_terms_are_exact_where_the_model_has_them():
+    rng = np.random.default_rng(6)
+    model, history = made_model(rng, 12, 4, noise=True, exponent=0.5), history_of(rng, 12, 5)
+    terms = terms_of(model, history, model.fold_in(history), 3)
+    assert terms.exact
+    assert terms.amounts.sum() == pytest.approx(terms.total, rel=1e-9)
+    left = terms_without(a_drift(12), history, 3)
+    assert not left.exact
+    assert left.total == pytest.approx(left.amounts.sum())
