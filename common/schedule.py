@@ -7,10 +7,12 @@ takes nobody's word. Everything that is not `contribute` is post-processing of r
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Callable, Iterator
+from typing import Final, Protocol, runtime_checkable
 
 from common.arrays import Ints, State
+from common.catalogue import Catalogue
+from common.errors import Code, ConfigError, DataError
 from common.evaluation import private
 from common.job import Job
 from common.models.base import Model
@@ -24,6 +26,16 @@ from common.solvers.registry import make_solver
 __all__ = ["METRICS", "Schedule", "count_steps", "facts_of", "schedule_of"]
 
 METRICS: Final = "private_metrics"
+
+
+@runtime_checkable
+class _CatalogueReader(Protocol):
+    """A solver whose initial state may hold public arrays that are made of the catalogue."""
+
+    @property
+    def reads_catalogue(self) -> bool: ...
+
+    def public_arrays(self, catalogue: Catalogue) -> State: ...
 
 
 class Schedule:
@@ -52,9 +64,21 @@ class Schedule:
             terms=job.terms,
         )
 
-    def initial_state(self) -> State:
-        """Public state before the first step."""
-        return self.solver.initial_state(self.job.seed)
+    def initial_state(self, catalogue: Callable[[], Catalogue] | None = None) -> State:
+        """Public state before the first step.
+
+        Args:
+            catalogue: loads the catalogue of the job; called if the solver reads it.
+
+        Raises:
+            ConfigError: `config-not-found`, the solver reads the catalogue, and none is given.
+            DataError: `catalogue-mismatch`, it is not the catalogue of the job; or it has
+                nothing that the solver could read.
+        """
+        state, solver = self.solver.initial_state(self.job.seed), self.solver
+        if not isinstance(solver, _CatalogueReader) or not solver.reads_catalogue:
+            return state
+        return {**state, **solver.public_arrays(_loaded(catalogue, self.job.catalogue_version))}
 
     def inputs(self, step: int, state: State) -> State:
         """What the server sends to clients in `step`."""
@@ -88,6 +112,25 @@ class Schedule:
         training = sum(step.release.share for step in self.steps)
         release = private.evaluation_shape(training * share / (1 - share))
         return Step(release, self.solver.model_specs, "count")
+
+
+def _loaded(catalogue: Callable[[], Catalogue] | None, version: str) -> Catalogue:
+    if catalogue is None:
+        raise ConfigError(
+            Code.CONFIG_NOT_FOUND,
+            "the solver reads features of the items, and no catalogue is given.",
+            where="settings.feature_width",
+            remedy="Put catalogue.json where the job is, or ask for a feature_width of 0.",
+        )
+    found = catalogue()
+    if found.version != version:
+        raise DataError(
+            Code.CATALOGUE_MISMATCH,
+            f"the catalogue is {found.version[:16]}…, the job's is {version[:16]}….",
+            where="catalogue",
+            remedy="Put the catalogue there that the job was made with.",
+        )
+    return found
 
 
 def facts_of(job: Job) -> PublicFacts:

@@ -8,7 +8,9 @@ from typing import Final
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+from common.catalogue import Catalogue
 from common.errors import Code, ConfigError
+from server.enroll.home import CATALOGUE
 from server.job_files import JOB_FILE, ROSTER_FILE, read_job, read_roster
 from server.keys import HOME_SETTING, key_of, server_home
 from server.record import Observer, SilentObserver
@@ -85,6 +87,7 @@ def _run_prepared(
         home=home,
         roster=roster,
         record_sums=record_sums,
+        catalogue=lambda: Catalogue.load(folder / CATALOGUE),
     ).run()
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +16,7 @@ import numpy as np
 from flwr.serverapp import Grid
 
 from common.arrays import Floats, State
+from common.catalogue import Catalogue
 from common.errors import Code, RunError
 from common.job import Job
 from common.privacy.heads import SignedHead
@@ -83,6 +84,7 @@ class Rounds:
         record_sums: keep what the server receives in secure sums.
         resumed: how often a person has resumed the training: what its programs may cost clients
             by repeats begins anew each time; None where a person starts every process.
+        catalogue: loads the job's catalogue, for solvers that read features of its items.
     """
 
     grid: Grid
@@ -98,6 +100,7 @@ class Rounds:
     record_sums: bool = False
     attendance: Attendance | None = None
     resumed: int | None = None
+    catalogue: Callable[[], Catalogue] | None = None
 
     def run(self) -> Checkpoint:
         """All remaining steps, from the last checkpoint if there is one.
@@ -115,7 +118,7 @@ class Rounds:
             check_enough(asking.asked, self.job.terms, asking.left_out)
         schedule = schedule_of(self.job)
         checkpoint = self.registry.latest(self.job) or Checkpoint(
-            0, schedule.initial_state(), {}, self.job.mode != "none"
+            0, schedule.initial_state(self.catalogue), {}, self.job.mode != "none"
         )
         while checkpoint.completed < len(schedule.steps):
             asking = self._looked(asking, roster)

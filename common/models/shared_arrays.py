@@ -11,39 +11,43 @@ from numpy.typing import NDArray
 from common.errors import ArtifactError, Code
 from common.privacy.inbound import ArraySpec
 
-__all__ = ["DENSE", "POPULARITY_ARRAY", "TABLE", "check_shared", "shared_specs"]
+__all__ = ["DENSE", "FEATURES", "POPULARITY_ARRAY", "TABLE", "check_shared", "shared_specs"]
 
 TABLE: Final = "item_table"
 DENSE: Final = "dense"
 POPULARITY_ARRAY: Final = "popularity"
+FEATURES: Final = "features"
+"""Public facts of the items; no release is in them."""
 _LARGEST_COUNT: Final = 1e12
 
 
-def shared_specs(n_items: int, rows: int, dim: int) -> dict[str, ArraySpec]:
+def shared_specs(n_items: int, rows: int, dim: int, width: int = 0) -> dict[str, ArraySpec]:
     """What a client demands of them.
 
     Args:
         n_items: size of the catalogue.
         rows: that the dense parameters take.
         dim: length of a vector.
+        width: features of an item; 0 for a model without any.
     """
-    return {
+    features = {FEATURES: ArraySpec((n_items, width))} if width else {}
+    return features | {
         TABLE: ArraySpec((n_items, dim)),
         DENSE: ArraySpec((rows, dim)),
         POPULARITY_ARRAY: ArraySpec((n_items,), max_abs=_LARGEST_COUNT, positive=True),
     }
 
 
-def check_shared(arrays: Mapping[str, NDArray[Any]], rows: int, dim: int) -> None:
+def check_shared(arrays: Mapping[str, NDArray[Any]], rows: int, dim: int, width: int = 0) -> None:
     """Names, shapes and values, as a model needs them.
 
     Raises:
         ArtifactError: `artifact-invalid`.
     """
-    if set(arrays) != {TABLE, DENSE, POPULARITY_ARRAY}:
+    if set(arrays) != set(shared_specs(0, rows, dim, width)):
         raise _invalid(f"arrays {', '.join(sorted(arrays))}.", "model")
     n_items = arrays[TABLE].shape[0] if arrays[TABLE].ndim == 2 else 0
-    for name, spec in shared_specs(n_items, rows, dim).items():
+    for name, spec in shared_specs(n_items, rows, dim, width).items():
         array = arrays[name]
         if array.shape != spec.shape or 0 in array.shape:
             raise _invalid(f"shape {array.shape}, expected {spec.shape}.", name)

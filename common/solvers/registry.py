@@ -16,6 +16,7 @@ SOLVERS: Final[Mapping[str, str]] = {
     "ials": "common.solvers.ials:Ials",
     "dpsgd": "common.solvers.dpsgd:DpSgd",
     "sequential": "common.solvers.sequential:Sequential",
+    "neural": "common.solvers.neural:Neural",
     "popularity": "common.solvers.popularity:Popularity",
 }
 """Name to `module:class`, loaded when asked for: only gradient solvers bring torch."""

@@ -116,6 +116,7 @@ class Conductor:
             record_sums=self.record_sums,
             attendance=attendance,
             resumed=Training(self.folder).resumed,
+            catalogue=self._catalogue,
         ).run()
 
     def _attendance(self, roster: Roster | None) -> Attendance:

@@ -23,6 +23,7 @@ __all__ = [
     "Example",
     "Network",
     "candidate_losses",
+    "cross_entropies",
     "uniform",
 ]
 
@@ -112,8 +113,26 @@ def candidate_losses(
     shared_bias = shared_bias + example["correction"].unsqueeze(-1)
     among_own = hidden @ own.transpose(-1, -2) + own_bias.unsqueeze(-2)
     among_shared = hidden @ shared.T + shared_bias.unsqueeze(-2)
-    own_ones = among_own.masked_fill(~example["present"].unsqueeze(-2), BLOCKED)
-    shared_ones = among_shared.masked_fill(~example["rival"].unsqueeze(-2), BLOCKED)
+    present, rival = (example[name].unsqueeze(-2) for name in ("present", "rival"))
+    return cross_entropies(among_own, among_shared, present, rival)
+
+
+def cross_entropies(
+    among_own: torch.Tensor,
+    among_shared: torch.Tensor,
+    candidates: torch.Tensor,
+    rival: torch.Tensor,
+) -> torch.Tensor:
+    """Cross-entropy of each own item, were it the wanted one, `[..., own]`.
+
+    Args:
+        among_own: logits of own items, `[..., own]`.
+        among_shared: of shared items, `[..., shared]`, their corrections included.
+        candidates: which own items count, `[..., own]`; what is returned of others means nothing.
+        rival: which shared ones do, `[..., shared]`.
+    """
+    own_ones = among_own.masked_fill(~candidates, BLOCKED)
+    shared_ones = among_shared.masked_fill(~rival, BLOCKED)
     total = torch.logaddexp(own_ones.logsumexp(-1), shared_ones.logsumexp(-1))
     return total.unsqueeze(-1) - among_own
 

@@ -69,21 +69,26 @@ def windows(histories: Histories, length: int, place: float) -> Ints:
     return found
 
 
-def rivals(own: Ints, draw: Draw) -> dict[str, NDArray[Any]]:
-    """Which shared items are none of the user's `own`, and what `candidate_losses` reads.
+def rivals(own: Ints, draw: Draw, histories: Histories | None = None) -> dict[str, NDArray[Any]]:
+    """Which shared items are none of the user's own, and what `candidate_losses` reads.
 
     Args:
         own: `[batch, own]`, -1 for padding.
         draw: of the step.
+        histories: `[batch]`; where given, none of all their items is a rival, whether it is in
+            `own` or not.
     """
-    items, shared = len(draw.popularity), draw.shared
-    present = own >= 0
-    at = np.searchsorted(shared, own)
-    among = present & (at < len(shared))
-    among[among] = shared[at[among]] == own[among]
+    items, shared, present = len(draw.popularity), draw.shared, own >= 0
+    if histories is None:
+        user, item = np.nonzero(present)[0], own[present]
+    else:
+        user, item = histories.user_of_event, histories.items
+    at = np.searchsorted(shared, item)
+    among = at < len(shared)
+    among[among] = shared[at[among]] == item[among]
     rival = np.ones((len(own), len(shared)), dtype=np.bool_)
-    rival[np.nonzero(among)[0], at[among]] = False
-    absent = items - present.sum(axis=1)
+    rival[user[among], at[among]] = False
+    absent = items - np.bincount(user, minlength=len(own))
     correction = np.log(np.maximum(absent, 1) / np.maximum(rival.sum(axis=1), 1))
     return {
         "present": present,

@@ -45,6 +45,8 @@ class Gradients:
         dense: the other parameters, `[rows, dim]`, as `packing` has them.
         packing: of the dense parameters.
         train_items: whether vectors of items have gradients too.
+        features: public ones of all items, `[items, width]`, which stand behind the vectors
+            that a network is given; None for none.
     """
 
     network: Network
@@ -52,6 +54,7 @@ class Gradients:
     dense: NDArray[Any]
     packing: Packing
     train_items: bool
+    features: NDArray[Any] | None = None
 
     def of_each(self, users: Ints, batch: Batch, shared: Ints) -> Iterator[GatheredRows]:
         """Gradients of each user, unclipped, in chunks.
@@ -83,14 +86,15 @@ class Gradients:
             the dense parameters `[rows, dim]`.
         """
         where = device()
-        own_rows = torch.from_numpy(np.maximum(batch.own, 0)).to(where)
-        shared_rows = torch.from_numpy(shared).to(where)
+        own_rows = np.maximum(batch.own, 0)
         table = torch.from_numpy(np.asarray(self.table, np.float32)).to(where)
         table.requires_grad_(self.train_items)
         dense = {k: v.requires_grad_() for k, v in self._dense(where).items()}
-        losses = self.network.losses(
-            dense, table[own_rows], table[shared_rows], _on(where, batch.example), dropout
+        own, beside = (
+            _joined(table[torch.from_numpy(rows).to(where)], self._public(rows, where))
+            for rows in (own_rows, shared)
         )
+        losses = self.network.losses(dense, own, beside, _on(where, batch.example), dropout)
         losses.sum().backward()  # type: ignore[no-untyped-call]
         packed = self.packing.pack({name: _gradient(value) for name, value in dense.items()})
         if not self.train_items:
@@ -100,12 +104,13 @@ class Gradients:
     def _chunk(self, users: Ints, batch: Batch, shared: Ints) -> GatheredRows:
         where, count = device(), len(users)
         filled = empty_padded(batch, CHUNK)
-        own = self._vectors(np.maximum(filled.own, 0), where)
-        beside = self._vectors(shared, where)
+        own_rows = np.maximum(filled.own, 0)
+        own, beside = (self._vectors(rows, where) for rows in (own_rows, shared))
+        facts, facts_beside = (self._public(rows, where) for rows in (own_rows, shared))
         dense, example = self._dense(where), _on(where, filled.example)
         by = (0, 1, 2) if self.train_items else (0,)
-        single = vmap(grad(self._loss, argnums=by), in_dims=(None, 0, None, 0))
-        of_dense, *of_items = single(dense, own, beside, example)
+        single = vmap(grad(self._loss, argnums=by), in_dims=(None, 0, None, 0, 0, None))
+        of_dense, *of_items = single(dense, own, beside, example, facts, facts_beside)
         flat = torch.cat([of_dense[name].flatten(1) for name in self.packing.shapes], dim=1)
         return self._contribution(users, batch.own, shared, _numpy(flat, count), of_items)
 
@@ -133,15 +138,29 @@ class Gradients:
         own: torch.Tensor,
         shared: torch.Tensor,
         example: Mapping[str, torch.Tensor],
+        facts: torch.Tensor,
+        facts_beside: torch.Tensor,
     ) -> torch.Tensor:
-        return self.network.losses(dense, own, shared, example)
+        vectors = _joined(own, facts), _joined(shared, facts_beside)
+        return self.network.losses(dense, *vectors, example)
 
     def _vectors(self, rows: Ints, where: torch.device) -> torch.Tensor:
         return torch.from_numpy(np.asarray(self.table[rows], np.float32)).to(where)
 
+    def _public(self, rows: Ints, where: torch.device) -> torch.Tensor:
+        """Features of the items in `rows`, `[..., width]`."""
+        if self.features is None:
+            return torch.zeros((*rows.shape, 0), device=where)
+        return torch.from_numpy(np.asarray(self.features[rows], np.float32)).to(where)
+
     def _dense(self, where: torch.device) -> dict[str, torch.Tensor]:
         named = self.packing.unpack(np.asarray(self.dense, np.float32))
         return {name: torch.tensor(value, device=where) for name, value in named.items()}
+
+
+def _joined(vectors: torch.Tensor, facts: torch.Tensor) -> torch.Tensor:
+    """Vectors with features behind them, `[..., dim + width]`."""
+    return torch.cat([vectors, facts], dim=-1) if facts.shape[-1] else vectors
 
 
 def _gradient(parameter: torch.Tensor) -> Floats:

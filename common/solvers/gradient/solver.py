@@ -25,7 +25,7 @@ from common.arrays import Floats, Ints, State
 from common.errors import Code, PlanError
 from common.models.networks.base import Dropout, Network
 from common.models.networks.packing import Packing
-from common.models.shared_arrays import DENSE, TABLE
+from common.models.shared_arrays import DENSE, FEATURES, TABLE
 from common.privacy.contributions import Contributions, PlainSum
 from common.privacy.plan import ReleaseShape
 from common.solvers.base import ArraySpec, ClientData, NoisyTotal, PublicFacts, Step
@@ -62,6 +62,8 @@ class GradientSolver:
         network: whose losses are trained.
         examples: how they are made of histories.
         name: of the solver, in the names of its releases.
+        dim: length of the vectors.
+        width: features of an item that the network reads behind its vector; 0 for none.
 
     Raises:
         PlanError: `plan-mode`, settings that the mode forbids.
@@ -76,10 +78,12 @@ class GradientSolver:
         examples: ExampleMaker,
         name: str,
         dim: int,
+        width: int = 0,
     ) -> None:
         self.settings = settings
         self.facts = facts
         self.dim = dim
+        self._public = {FEATURES: ArraySpec((facts.n_items, width))} if width else {}
         self._network = network
         self._examples = examples
         self._name = name
@@ -142,9 +146,10 @@ class GradientSolver:
         )
 
     def initial_state(self, seed: int) -> State:
-        """What the start begins with, and the public seed of every draw."""
+        """What the start begins with, the public seed of every draw, and no features."""
         drawn = np.array([float(seed % _LARGEST_SEED)])
-        return {**self._first.initial_state(seed), SEED: drawn}
+        unknown = {name: np.zeros(spec.shape, np.float32) for name, spec in self._public.items()}
+        return {**self._first.initial_state(seed), SEED: drawn, **unknown}
 
     def contribute(
         self, step: int, state: State, data: ClientData, users: Ints
@@ -190,6 +195,7 @@ class GradientSolver:
             TABLE: self._table(state),
             DENSE: state[PARAMETERS][self._trained_items :],
             POPULARITY: state[POPULARITY],
+            **{name: state[name] for name in self._public},
         }
         return {name: np.asarray(array, np.float32) for name, array in arrays.items()}
 
@@ -214,15 +220,21 @@ class GradientSolver:
             PARAMETERS: ArraySpec((self._trained_items + self._packing.rows, self.dim)),
             POPULARITY: ArraySpec((items,), max_abs=1e12, positive=True),
             SEED: ArraySpec((1,), max_abs=_LARGEST_SEED),
+            **self._public,
         }
         return inputs if self.train_items else {**inputs, TABLE: ArraySpec((items, self.dim))}
+
+    @property
+    def _kept(self) -> tuple[str, ...]:
+        """What training needs of the start's state."""
+        return (SEED, POPULARITY, *self._public)
 
     def _begin(self, state: State) -> State:
         """First parameters, from public randomness and what the start released.
 
         What only the start needed goes.
         """
-        seed, kept = _seed(state), {name: state[name] for name in (SEED, POPULARITY)}
+        seed, kept = _seed(state), {name: state[name] for name in self._kept}
         dense = self._packing.pack(self._network.initial(np.random.default_rng([seed, 1])))
         table = self._first_table(state, seed)
         if self.train_items:
@@ -246,6 +258,7 @@ class GradientSolver:
             state[PARAMETERS][self._trained_items :],
             self._packing,
             self.train_items,
+            state.get(FEATURES),
         )
 
     def _time(self, step: int, state: State) -> int:
