@@ -64,8 +64,12 @@ class Aggregation(Settings):
 
     @model_validator(mode="after")
     def _all_used(self) -> Self:
-        chosen = self.model_fields_set & Aggregation.model_fields.keys()
-        unused = sorted(chosen - {"aggregation", *_USED[self.aggregation]})
+        used = {"aggregation", *_USED[self.aggregation]}
+        unused = [
+            name
+            for name, field in Aggregation.model_fields.items()
+            if name not in used and getattr(self, name) != field.default
+        ]
         if unused:
             raise ValueError(f"aggregation {self.aggregation!r} has no use for {', '.join(unused)}")
         return self
@@ -75,8 +79,7 @@ class Aggregation(Settings):
         """What a step holds: these settings without a solver's; None for the plain average."""
         if self.aggregation == "fedavg":
             return None
-        chosen = self.model_fields_set & Aggregation.model_fields.keys()
-        return Aggregation(**{name: getattr(self, name) for name in chosen})
+        return Aggregation(**{name: getattr(self, name) for name in Aggregation.model_fields})
 
     @property
     def robust(self) -> bool:

@@ -56,7 +56,7 @@ def test_given_values_reach_the_step() -> None:
         ("krum", "averaged", 3),
         ("median", "server_beta_1", 0.5),
         ("fedavgm", "server_tau", 0.5),
-        ("fedadam", "byzantine", 1),
+        ("fedadam", "byzantine", 2),
     ],
 )
 def test_a_value_that_would_be_ignored_is_refused(rule: str, name: str, value: Any) -> None:
