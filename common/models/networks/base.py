@@ -53,7 +53,7 @@ class Dropout:
 
     def __call__(self, values: torch.Tensor) -> torch.Tensor:
         """`values` with entries dropped."""
-        drawn = torch.rand(values.shape, generator=self.generator, device=values.device)
+        drawn = torch.empty(values.shape, device=values.device).uniform_(generator=self.generator)
         return values * (drawn >= self.rate) / (1.0 - self.rate)
 
 
