@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from rich.console import Console
@@ -14,6 +14,7 @@ from client.budget_view import BudgetView, Fit, Part, WindowView
 from client.what_if import WhatIf, total_noise
 from common.pages.numbers import big, count
 from common.privacy.accounting import ACCOUNTANT, NEIGHBOURING, rounded_up
+from common.privacy.plan import Release
 from common.privacy.roster import Terms
 
 __all__ = ["budget_bar", "print_budget", "print_plan"]
@@ -96,7 +97,7 @@ def print_plan(found: WhatIf, view: BudgetView | None, fits: Fit | None) -> None
         f"{found.filter.name}; both at {terms}. A client's cap must be at least the larger one.",
         markup=False,
     )
-    for line in _about_clients(found):
+    for line in (*_about_clients(found), *_about_rows(plan.releases)):
         console.print(line, markup=False)
     console.print(
         f"Noise multiplier of the main release: {found.noise_multiplier:.4g}.", markup=False
@@ -126,6 +127,18 @@ def _about_clients(found: WhatIf) -> Iterator[str]:
         )
     if clients > 1:
         yield _about_noise(clients, terms)
+
+
+def _about_rows(releases: Sequence[Release]) -> Iterator[str]:
+    """How rows are chosen, and how sure of it one can be, each way once."""
+    found = {(r.selection, r.count_noise_std) for r in releases}
+    for selection, noise in sorted(found, key=lambda one: one[1]):
+        if selection is not None:
+            yield (
+                f"Rows are chosen, with {selection.share:.1%} of the budget of their releases: "
+                f"those leave whose noised count is at least {selection.threshold:g}. The noise "
+                f"of a count has a standard deviation of {big(noise)}."
+            )
 
 
 def _beyond(terms: Terms) -> str:

@@ -66,6 +66,8 @@ def _plan(plan: PrivacyPlan, times: int, shops: int) -> Line:
     solver = plan.releases[0].step.partition(".")[0]
     which = "One plan" if times == 1 else f"Each of {times} plans"
     what = f"{which} of solver {solver}, {len(plan.releases)} releases"
+    if chosen := sum(release.selection is not None for release in plan.releases):
+        what += f", {chosen} of rows that noised counts choose"
     return line_of(what, [event_of(release) for release in plan.releases], plan.delta, shops)
 
 

@@ -32,7 +32,7 @@ from common.errors import Code, PlanError
 from common.models.fold_in import FoldIn
 from common.models.mf import MatrixFactorisation
 from common.privacy.contributions import Contributions, RankOne
-from common.privacy.plan import ReleaseShape, Sampler
+from common.privacy.plan import ReleaseShape, RowSelection, Sampler
 from common.solvers.aggregation import Aggregation
 from common.solvers.base import ArraySpec, ClientData, NoisyTotal, PublicFacts, Step
 from common.solvers.dpsgd_gradients import UserGradients
@@ -81,6 +81,10 @@ class DpSgdSettings(Aggregation):
     """α: weight of a negative beside an event's weight of 1."""
     sampler: Sampler = "exact"
     """Law of the noise; `fast` where steps times items run to tens of millions of draws."""
+    row_selection: RowSelection | None = None
+    """Noise on the items alone that enough users of a step have: `threshold`, `share` and
+    `clip_norm` of the counts that choose them. An item counts as had by whom it is a negative
+    for, too. Absent: all items."""
     popularity_share: float = Field(default=0.05, ge=1e-4, le=0.9999)
     """Share of the budget for the popularity round."""
     popularity_exponent: float = Field(default=0.15, ge=0, le=1)
@@ -96,6 +100,8 @@ class DpSgdSettings(Aggregation):
     def _bounded(self) -> Self:
         if (self.rounds or _ROUNDS) * (self.local_steps or _LOCAL_STEPS) > _MOST_STEPS:
             raise ValueError(f"rounds times local_steps is more than {_MOST_STEPS}")
+        if self.row_selection is not None and self.row_selection.dense_rows > 0:
+            raise ValueError("row_selection has dense_rows: every row is an item")
         return self
 
 
@@ -109,7 +115,7 @@ class DpSgd:
 
     Raises:
         PlanError: `plan-mode`, the noise is added to the total, and settings ask for local
-            steps, sampled users or another aggregation than the average.
+            steps, sampled users, a choice of rows or another aggregation than the average.
         ConfigError: `config-invalid`, too few clients for the aggregation.
     """
 
@@ -156,6 +162,7 @@ class DpSgd:
                 sampling_rate=settings.sampling_rate,
                 steps=self.local_steps,
                 sampler=settings.sampler,
+                selection=settings.row_selection,
             )
             for number in range(1, self.rounds + 1)
         )
@@ -314,6 +321,13 @@ def _check_central(settings: DpSgdSettings) -> None:
             "is planned and charged as one over all users.",
             where="sampling_rate",
             remedy="Leave it out: 1 is the default.",
+        )
+    if settings.row_selection is not None:
+        raise PlanError(
+            Code.PLAN_MODE,
+            "a choice of rows in mode `distributed`, where none is proven.",
+            where="row_selection",
+            remedy="Leave it out, or use mode `local`.",
         )
 
 

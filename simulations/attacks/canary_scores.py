@@ -73,7 +73,7 @@ def _ratios(
         own += rows
         shared |= others
     own[shared] = 0.0
-    variance = len(states) * (release.noise_multiplier * release.clip_norm) ** 2
+    variance = len(states) * release.noise_std**2
     ratios: Floats = np.einsum("ij,ij->i", total[canaries.items] - own / 2, own)
     return ratios / (variance if variance > 0 else 1.0)
 

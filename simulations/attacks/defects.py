@@ -11,7 +11,7 @@ import numpy as np
 from common.arrays import Floats, Ints
 from common.privacy.contributions import Contributions, SparseRows
 from common.privacy.events import GaussianSumEvent
-from common.privacy.mechanisms import GaussianSum, OnFailure, SumMechanism
+from common.privacy.mechanisms import GaussianSum, OnFailure, SumMechanism, local_sum
 from common.privacy.plan import Release
 from common.privacy.stream import NoiseSource
 
@@ -30,7 +30,7 @@ def weakened(share: float) -> MechanismMaker:
 
 def _with_noise(share: float, release: Release, noise: NoiseSource) -> SumMechanism:
     multiplier = release.noise_multiplier * share
-    return GaussianSum(release.model_copy(update={"noise_multiplier": multiplier}), noise)
+    return local_sum(release.model_copy(update={"noise_multiplier": multiplier}), noise)
 
 
 class ClipsEvents:

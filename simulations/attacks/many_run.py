@@ -206,11 +206,20 @@ def _contributions(clip_norm: float, users: Ints) -> SparseRows:
 def _audited(settings: ManyRunSettings) -> tuple[Release, ...]:
     """The releases of one draw: the plan's noise on a few rows."""
     plan: PrivacyPlan = schedule_of(settings.job(settings.dataset())).plan
-    small = [release.model_copy(update={"rows": ROWS, "width": 1}) for release in plan.releases]
+    small = [_on_few_rows(release) for release in plan.releases]
     if settings.part == "plan":
         return tuple(small)
     dearest = max(small, key=lambda r: r.sampling_rate / r.noise_multiplier)
     return (dearest.model_copy(update={"steps": 1}),)
+
+
+def _on_few_rows(release: Release) -> Release:
+    """The same noise on a few rows; where counts choose rows, all are counted and most kept."""
+    changes: dict[str, Any] = {"rows": ROWS, "width": 1}
+    if release.selection is not None:
+        seen = {"dense_rows": 0, "threshold": 0.0}
+        changes["selection"] = release.selection.model_copy(update=seen)
+    return release.model_copy(update=changes)
 
 
 def _all_draws(

@@ -120,8 +120,7 @@ def observe(scenario: Scenario, dataset: Dataset, step: int) -> Known:
     users = np.arange(store.histories.n_users, dtype=np.int64)
     for block in _summed(schedule.contribute(step, inputs, store, users), release):
         np.add.at(exact, block.rows, block.values)
-    noise_std = release.noise_multiplier * release.clip_norm
-    return Known(schedule, step, inputs, store.histories, total - exact, noise_std)
+    return Known(schedule, step, inputs, store.histories, total - exact, release.noise_std)
 
 
 def dense(
@@ -191,6 +190,8 @@ def _check(schedule: Schedule, step: int) -> None:
         raise _unsupported(schedule, step, "a release of it holds several sums")
     if release.sampling_rate < 1:
         raise _unsupported(schedule, step, "who was sampled is not known")
+    if release.selection is not None:
+        raise _unsupported(schedule, step, "rows that were not chosen say nothing")
 
 
 def _unsupported(schedule: Schedule, step: int, why: str) -> ConfigError:

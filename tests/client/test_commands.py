@@ -218,6 +218,16 @@ def test_a_sampling_rate_of_dpsgd() -> None:
     assert any("Rényi" in name for name in found["epsilon_by_accountant"])
 
 
+def test_a_plan_that_chooses_rows_says_how_sure_of_it_one_can_be() -> None:
+    facts = ("--solver", "dpsgd", "--items", 50, "--population", 2000, "--rounds", 2)
+    asked = (*facts, "--epsilon", 4, "--set", 'row_selection={"threshold": 9.0}')
+    chosen = result_of("plan", *asked)["releases"][1]["selection"]
+    assert chosen == {"share": 0.1, "clip_norm": 1.0, "threshold": 9.0, "dense_rows": 0}
+    text = " ".join(run("plan", *asked).stdout.split())
+    assert text.count("those leave whose noised count is at least 9. The noise of a count") == 1
+    assert "noised count" not in run("plan", *facts, "--epsilon", 4).stdout
+
+
 def test_a_plan_of_secure_sums_says_against_whom_and_who_gains() -> None:
     facts = ("--items", 200, "--population", 2000, "--rounds", 2, "--dim", 4, "--epsilon", 2)
     secure = ("--mode", "distributed", "--clients", 10, "--threshold", 8, "--colluders", 1)

@@ -34,6 +34,7 @@ def asked(**changes: Any) -> WhatIf:
         {"solver": "dpsgd", "settings": {"rounds": 2}},
         {"solver": "dpsgd", "settings": SAMPLED},
         {"solver": "dpsgd", "settings": SAMPLED, "renyi_order": 12},
+        {"solver": "dpsgd", "settings": {"rounds": 2, "row_selection": {"threshold": 9.0}}},
         {"solver": "subspace", "mode": "distributed", "clients": 10, "settings": {"rounds": 2}},
         {"solver": "dpsgd", "mode": "distributed", "clients": 5, "settings": {"rounds": 2}},
     ],

@@ -6,6 +6,7 @@ import html
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from common.privacy.concentrated import CONCENTRATED
 from common.privacy.events import GaussianSumEvent, event_of
 from common.privacy.guarantees import guarantees_for, shops_epsilon
 from common.privacy.ledger import Row, next_row, open_row
-from common.privacy.plan import PrivacyPlan, ReleaseShape
+from common.privacy.plan import PrivacyPlan, ReleaseShape, RowSelection
 from common.privacy.planner import make_plan
 from common.privacy.policy import Policy
 from common.privacy.roster import Terms
@@ -121,6 +122,27 @@ def test_figures_are_those_of_plan_ledger_and_policy() -> None:
     assert one.together is not None
     assert one.together.epsilon == pytest.approx(audit(2.0, 2.0, 3.0).total.pld)
     assert (one.lifetime.epsilon, one.lifetime.delta) == (8.0, DELTA)
+
+
+def test_a_plan_that_chooses_rows_says_so() -> None:
+    shape = ReleaseShape(
+        step="dpsgd.round_1", rows=50, width=4, share=1.0, selection=RowSelection(threshold=3.0)
+    )
+    chosen = make_plan(
+        [shape.model_copy(update={"step": "dpsgd.popularity", "selection": None}), shape],
+        epsilon=2.0,
+        delta=DELTA,
+        unit="user",
+        mode="local",
+        population=2000,
+    )
+    found = audit(2.0)
+    with_it = LedgerAudit(**{**vars(found), "jobs": (replace(found.jobs[0], plan=chosen),)})
+    (line,) = statement(with_it, policy()).plans
+    assert line.what == (
+        "One plan of solver dpsgd, 2 releases, 1 of rows that noised counts choose"
+    )
+    assert "noised counts" not in statement(found, policy()).plans[0].what
 
 
 def test_many_kinds_of_plans_have_three_lines() -> None:

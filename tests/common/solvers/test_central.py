@@ -236,8 +236,9 @@ def test_a_gradient_step_goes_by_the_population_of_the_total() -> None:
     [
         ({"local_steps": 2}, "own share of the noise alone"),
         ({"sampling_rate": 0.5}, "over all users"),
+        ({"row_selection": {"threshold": 3.0}}, "choice of rows"),
     ],
-    ids=["local-steps", "sampled"],
+    ids=["local-steps", "sampled", "chosen"],
 )
 def test_what_would_train_on_a_share_of_the_noise_is_refused(
     values: dict[str, Any], says: str

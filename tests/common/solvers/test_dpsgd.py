@@ -19,8 +19,9 @@ from opacus.utils.uniform_sampler import UniformWithReplacementSampler
 from common.arrays import Floats, Histories, Ints, State
 from common.errors import ConfigError, ReleaseError
 from common.privacy.contributions import Contributions
+from common.privacy.events import event_of
 from common.privacy.mechanisms import GaussianSum, mechanism_for
-from common.privacy.plan import PrivacyPlan, Release
+from common.privacy.plan import PrivacyPlan, Release, RowSelection
 from common.privacy.planner import make_plan
 from common.privacy.stream import NoiseSource
 from common.solvers.base import NoisyTotal, PublicFacts
@@ -209,6 +210,33 @@ def test_releases_say_what_the_settings_say() -> None:
     assert [step.aggregate for step in solver.steps] == ["sum", *["average"] * 3]
 
 
+def test_rows_are_chosen_where_the_settings_say_so() -> None:
+    """In the rounds, not among the counts of popularity; the plan prices it, at a client alone."""
+    chosen = {"threshold": 6.0, "share": 0.2}
+    solver = solver_for(600, rounds=2, row_selection=chosen)
+    expected = RowSelection(threshold=6.0, share=0.2)
+    assert [s.release.selection for s in solver.steps] == [None, expected, expected]
+    kinds = [event_of(release).kind for release in plan_for(solver).releases]
+    assert kinds == ["gaussian-sum", *["selected-gaussian-sum"] * 2]
+
+
+def test_rows_that_are_not_chosen_stay_as_they_were() -> None:
+    """The first half of the items are had by many users, the rest by nobody."""
+    rng = np.random.default_rng(3)
+    dense = rng.random((600, ITEMS)) < np.where(np.arange(ITEMS) < ITEMS // 2, 0.4, 0.0)
+    users, items = np.nonzero(dense)
+    data = Data(from_pairs(users, items, 600, ITEMS))
+    values = {"rounds": 1, "local_steps": 3, "negatives": 0}
+    solver = solver_for(600, row_selection={"threshold": 40.0, "clip_norm": 1.0}, **values)
+    noise = max(release.count_noise_std for release in plan_for(solver).releases)
+    assert 6 * noise < 40.0  # nobody's rows are kept by chance
+    before, after = solver.initial_state(1)[TABLE], train(solver, data, NoiseSource.system())[TABLE]
+    moved = np.any(after != before, axis=1)
+    assert np.array_equal(moved, np.arange(ITEMS) < ITEMS // 2)
+    everywhere = train(solver_for(600, **values), data, NoiseSource.system())[TABLE]
+    assert np.all(everywhere != before)
+
+
 @pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning:opacus")
 @pytest.mark.parametrize("sampling_rate", [1.0, 0.2])
 def test_opacus_accountants_agree_with_the_plan(sampling_rate: float) -> None:
@@ -344,15 +372,19 @@ def test_model_has_the_declared_arrays() -> None:
 
 @pytest.mark.parametrize(
     "values",
-    [{"clip_norm": 0.0}, {"sampling_rate": 1.1}, {"optimizer": "lbfgs"}, {"learningrate": 1.0}],
-)
+    [
+        {"clip_norm": 0.0}, {"sampling_rate": 1.1}, {"optimizer": "lbfgs"}, {"learningrate": 1.0},
+        {"row_selection": {}}, {"row_selection": {"threshold": -1.0}},
+        {"row_selection": {"threshold": 1.0, "dense_rows": 1}},
+    ],
+)  # fmt: skip
 def test_bad_settings_are_refused(values: Mapping[str, Any]) -> None:
     with pytest.raises(ConfigError):
         DpSgdSettings.load(values)
 
 
 def test_settings_round_trip() -> None:
-    chosen = DpSgdSettings(rounds=3, optimizer="adam")
+    chosen = DpSgdSettings(rounds=3, optimizer="adam", row_selection=RowSelection(threshold=2.0))
     assert DpSgdSettings.load(chosen.model_dump()) == chosen
 
 
