@@ -32,7 +32,7 @@ def simulate(
     min_users: Annotated[
         int | None, typer.Option(help="Under column: smaller regions are joined.")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="mf")] = None,
+    model: Annotated[str | None, typer.Option(help="Kind of the model, the solver's.")] = None,
     solver: Annotated[str | None, typer.Option(help="subspace | ials | dpsgd | popularity")] = None,
     serving: Annotated[str | None, typer.Option(help="joint | shop")] = None,
     mode: Annotated[str | None, typer.Option(help="local | distributed | none")] = None,

@@ -17,6 +17,7 @@ from common.errors import Code, ConfigError
 from common.files import write_atomic, write_parquet
 from common.job import Job
 from common.privacy.roster import Roster
+from common.schedule import schedule_of
 from server.app import ROSTER_FILE
 from server.keys import server_key
 from server.seen import RECORD_MARK
@@ -70,14 +71,26 @@ def make_job(scenario: Scenario, dataset: Dataset) -> Job:
     `prepare` adds the server and the roster: their keys are made with the folder.
 
     Raises:
-        ConfigError: unknown solver or settings; one client in mode `distributed`.
+        ConfigError: unknown solver or settings; one client in mode `distributed`; `model-kind`,
+            the solver makes another kind of model than the scenario names.
         PolicyError: `policy-threshold`, too few honest clients for secure sums.
         PlanError: no plan meets ε, δ and unit.
     """
     declared = [declared_population(size) for size in dataset.partition.sizes]
     job = order(scenario, dataset.catalogue, Parties(declared, len(declared), roster=_NO_ROSTER))
     policy_for(job, lifetime_epsilon=scenario.lifetime_epsilon)
+    _check_kind(scenario, schedule_of(job).solver.model_kind)
     return job
+
+
+def _check_kind(scenario: Scenario, made: str) -> None:
+    if scenario.model not in (None, made):
+        raise ConfigError(
+            Code.MODEL_KIND,
+            f"solver {scenario.solver!r} makes a model of kind {made!r}, not {scenario.model!r}.",
+            where="model",
+            remedy="Choose another solver, or leave the kind to it.",
+        )
 
 
 def prepare(folder: RunFolder, scenario: Scenario, dataset: Dataset, job: Job) -> Job:

@@ -35,8 +35,8 @@ class Scenario(Settings):
     shops, or `hash`."""
     min_users: int = Field(default=50, ge=1)
     """Under `column`: regions with fewer users are joined into one client."""
-    model: Literal["mf"] = "mf"
-    """What is trained."""
+    model: str | None = None
+    """Kind of the model; absent: what the solver makes. Another one is refused."""
     solver: str = "subspace"
     """How: `subspace`, `ials`, `dpsgd` or `popularity`."""
     settings: dict[str, Any] = Field(default_factory=dict)
