@@ -88,6 +88,7 @@ def _facts(version: Version) -> dict[str, Any]:
         "at": version.at,
         "job_id": manifest.job_id,
         "solver": manifest.name,
+        "model": manifest.model,
         "catalogue_version": manifest.catalogue_version,
         "private": manifest.private,
         "privacy": {name: manifest.privacy.get(name) for name in _FACTS},
@@ -103,7 +104,8 @@ def _print(versions: Sequence[Version], current: Promotion | None) -> None:
         promoted = current is not None and current.version == version.version
         mark = f"  promoted ({current.serial})" if promoted and current is not None else ""
         private = "" if version.manifest.private else "  NOT PRIVATE"
-        typer.echo(f"{version.version}  {version.at}  run {version.run}{private}{mark}")
+        kind = "" if version.manifest.model == "mf" else f"  {version.manifest.model}"
+        typer.echo(f"{version.version}  {version.at}  run {version.run}{kind}{private}{mark}")
         typer.echo(f"    {version.manifest.privacy.get('guarantee', 'no guarantee stated')}")
     if current is None:
         typer.echo("None is promoted.")

@@ -36,9 +36,9 @@ _MODES: Final[dict[Mode, str]] = {
     "limit below, and whoever sees them is trusted with everything that they tell.",
 }
 _SERVING: Final[dict[Serving, str]] = {
-    "joint": "joint: a recommendation depends on the shopper’s own events, the public catalogue "
-    "and released values alone, so the figures above also cover what other shoppers’ data can "
-    "reveal through it.",
+    "joint": "joint: a recommendation, whatever kind of model it is made by, depends on the "
+    "shopper’s own events, the public catalogue and released values alone, so the figures above "
+    "also cover what other shoppers’ data can reveal through it.",
     "shop": "shop: a recommendation may also depend on this shop’s own log, exactly. The figures "
     "above cover everybody outside the shop, not shoppers of this shop against each other.",
 }

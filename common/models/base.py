@@ -45,7 +45,7 @@ class Model(Protocol):
 
     @property
     def dim(self) -> int:
-        """Length of a shopper's vector, and of an item's."""
+        """Length of a shopper's vector."""
         ...
 
     @property
@@ -55,7 +55,7 @@ class Model(Protocol):
 
     @property
     def item_vectors(self) -> NDArray[np.float32]:
-        """Where items that are alike lie close, `[items, dim]`: similar items, diversity."""
+        """Where items that are alike lie close, `[items, width]`: similar items, diversity."""
         ...
 
     def fold_in(self, histories: Histories) -> Floats:
