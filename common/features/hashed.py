@@ -40,7 +40,7 @@ class HashedSettings(Settings):
     """Columns of running text; those that a catalogue lacks are passed over."""
     labels: tuple[str, ...] = ("category", "attributes", "brand")
     """Columns of labels, several joined by `|`; those that a catalogue lacks are passed over."""
-    text_width: int = Field(default=1024, ge=0, le=1 << 20)
+    text_width: int = Field(default=512, ge=0, le=1 << 20)
     """Columns of the features of text; 0 leaves text out."""
     label_width: int = Field(default=1024, ge=0, le=1 << 20)
     """Columns of the features of labels; 0 leaves labels out."""

@@ -27,7 +27,7 @@ class ContentSettings(Settings):
 
     weight_exponent: float = Field(default=0.5, ge=0, le=2)
     """An item counts by its popularity to this power: popular rows hold less noise."""
-    scale_exponent: float = Field(default=0.0, ge=0, le=2)
+    scale_exponent: float = Field(default=0.5, ge=0, le=2)
     """Rows are divided by relative popularity to this power before, and multiplied after."""
     weakest: float = Field(default=1e-2, gt=0, le=1e9)
     """The smallest strength λ that is tried."""

@@ -13,6 +13,7 @@ from simulations.results.accuracy import CASES, run_accuracy
 from simulations.results.federation import run_federation
 from simulations.results.joining import run_demo, run_regions, run_shops
 from simulations.results.membership import run_membership
+from simulations.results.new_items import run_new_items
 from simulations.results.reconstruction import run_reconstruction
 from simulations.results.secure import run_secure
 
@@ -24,6 +25,7 @@ STUDIES: dict[str, Study] = {
     "demo": run_demo,
     "federation": run_federation,
     "membership": run_membership,
+    "new-items": run_new_items,
     "reconstruction": run_reconstruction,
     "secure": run_secure,
     "shops": run_shops,

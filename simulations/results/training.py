@@ -52,10 +52,15 @@ class Trained:
     bytes: dict[str, int]
 
 
-def train(scenario: Scenario) -> Trained:
-    """Prepare, run and read back one scenario, in a folder that is thrown away."""
+def train(scenario: Scenario, dataset: Dataset | None = None) -> Trained:
+    """Prepare, run and read back one scenario, in a folder that is thrown away.
+
+    Args:
+        scenario: what is asked.
+        dataset: instead of what the scenario reads: for a study that cuts its own.
+    """
     started = time.monotonic()
-    dataset = load_dataset(scenario.checked())
+    dataset = load_dataset(scenario.checked()) if dataset is None else dataset
     job = make_job(scenario, dataset)
     with tempfile.TemporaryDirectory(prefix="hushrec-") as scratch:
         folder = RunFolder.create(Path(scratch) / "run", force=False)

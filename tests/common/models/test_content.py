@@ -34,7 +34,7 @@ def test_rows_and_popularity_of_new_items_are_found() -> None:
     seen = MatrixFactorisation.from_embeddings(
         exact[known], model.popularity[known], model.settings
     )
-    found = ContentMap.fit(seen, features[known])
+    found = ContentMap.fit(seen, features[known], UNSCALED)
     error = np.mean((found.embeddings(features[new]) - exact[new]) ** 2)
     assert error < 1.5  # the rows' own half has variance 1, the mean of all would have 13
     ratio = found.popularity(features[new]) / model.popularity[new]
@@ -128,7 +128,7 @@ def test_the_map_sees_released_arrays_and_features_alone() -> None:
 
 def test_arrays_that_do_not_fit_are_refused() -> None:
     model, features, _ = _world()
-    found = ContentMap.fit(model, features)
+    found = ContentMap.fit(model, features, UNSCALED)
     wrong = [
         lambda: ContentMap.fit(model, features[1:]),
         lambda: found.extend(model, np.arange(ITEMS - 1), features),
