@@ -58,12 +58,13 @@ def add_gathered(total: Ints, batch: GatheredRows, clip_norm: float, clip_grid: 
     at_once = max(1, _SCRATCH_VALUES // values)
     starts = range(0, users, at_once)
     threads = min(cores(), len(starts), max(1, users * values // _WORTH_A_THREAD))
-    lock = Lock()
+    lock, order = Lock(), _order(batch)
 
     def work(first: int) -> None:
         worker = _Worker(total, lock, clip_norm, clip_grid, batch, min(at_once, users))
         for start in starts[first::threads]:
-            worker.add(batch.take(slice(start, start + at_once)))
+            some = slice(start, start + at_once)
+            worker.add(batch.take(some), order[some])
         worker.finish(batch)
 
     if threads == 1:
@@ -93,7 +94,7 @@ class _Worker:
         self._units = np.empty(self._scratch.shape, dtype=np.int64)
         self._sum = np.zeros((shared + dense, batch.width), dtype=np.int64)
 
-    def add(self, part: GatheredRows) -> None:
+    def add(self, part: GatheredRows, order: Ints) -> None:
         """Clip and truncate at most as many users as there is scratch for, and add them."""
         scratch, own = self._scratch[: len(part.users)], part.own_rows.shape[1]
         is_own = part.own_rows != PADDING
@@ -105,7 +106,7 @@ class _Worker:
         _relative(scratch, part, own_values, np.where(usable, peaks, 1.0))
         scratch[~usable] = 0.0
         squares = _squares(scratch)
-        factors = factors_of(*_in_order(squares, part, is_own), peaks, self._clip_norm)
+        factors = factors_of(*_in_order(squares, order, is_own), peaks, self._clip_norm)
         scratch *= factors[:, None, None]
         scratch *= self._clip_grid * MARGIN
         np.trunc(scratch, out=scratch)
@@ -154,24 +155,28 @@ def _squares(scratch: Floats) -> Floats:
     return squares.reshape(users, rows)
 
 
-def _in_order(
-    squares: Floats, part: GatheredRows, is_own: NDArray[np.bool_]
-) -> tuple[Floats, Ints]:
+def _order(batch: GatheredRows) -> Ints:
+    """Places of each user's own and shared rows in increasing order, padding behind them."""
+    users, own = batch.own_rows.shape
+    rows = np.empty((users, own + len(batch.shared_rows)), dtype=np.int64)
+    rows[:, :own] = batch.own_rows
+    rows[:, :own][batch.own_rows == PADDING] = np.iinfo(np.int64).max
+    rows[:, own:] = batch.shared_rows
+    return np.argsort(rows, axis=1)
+
+
+def _in_order(squares: Floats, order: Ints, is_own: NDArray[np.bool_]) -> tuple[Floats, Ints]:
     """Each user's squares in the order of rows, without padding, and where each user begins."""
-    users, own = is_own.shape
-    gathered = own + len(part.shared_rows)
-    rows = np.empty((users, gathered), dtype=np.int64)
-    rows[:, :own] = part.own_rows
-    rows[:, :own][~is_own] = np.iinfo(np.int64).max
-    rows[:, own:] = part.shared_rows
-    ordered = squares.copy()
-    order = np.argsort(rows, axis=1)
-    ordered[:, :gathered] = np.take_along_axis(squares[:, :gathered], order, axis=1)
-    kept = gathered - own + is_own.sum(axis=1)
+    gathered = order.shape[1]
+    squares[:, :gathered] = np.take_along_axis(squares[:, :gathered], order, axis=1)
+    padding = is_own.shape[1] - is_own.sum(axis=1)
+    lengths = squares.shape[1] - padding
+    indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    if not np.any(padding):
+        return squares.reshape(-1), indptr
     column = np.arange(squares.shape[1])
-    there = (column < kept[:, None]) | (column >= gathered)
-    indptr = np.concatenate([[0], np.cumsum(there.sum(axis=1))]).astype(np.int64)
-    return ordered[there], indptr
+    there = (column < gathered - padding[:, None]) | (column >= gathered)
+    return squares[there], indptr
 
 
 def _too_long(scratch: Floats, units: Ints, clip_grid: int) -> NDArray[np.bool_]:
