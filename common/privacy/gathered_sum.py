@@ -25,12 +25,26 @@ _WORTH_A_THREAD = 1 << 18
 
 
 def has_twofold_rows(batch: GatheredRows) -> NDArray[np.bool_]:
-    """Users one of whose own rows is shared too, `[batch]`; they are summed the slow way."""
+    """Users with two values for a row, one own and one shared, `[batch]`: they go the slow way.
+
+    A shared value of zero is none: a solver puts it where a shared item is the user's own.
+    """
+    twofold = _own_too(batch)
+    user, place = np.nonzero(twofold)
+    found = np.zeros(len(batch.users), dtype=np.bool_)
+    found[user[np.any(batch.shared_values[user, place] != 0, axis=1)]] = True
+    return found
+
+
+def _own_too(batch: GatheredRows) -> NDArray[np.bool_]:
+    """Which shared rows are a user's own too, `[batch, shared]`."""
     shared = batch.shared_rows
-    if len(shared) == 0 or batch.own_rows.size == 0:
-        return np.zeros(len(batch.users), dtype=np.bool_)
+    found = np.zeros((len(batch.users), len(shared)), dtype=np.bool_)
+    if found.size == 0:
+        return found
     at = np.minimum(np.searchsorted(shared, batch.own_rows), len(shared) - 1)
-    found: NDArray[np.bool_] = np.any(shared[at] == batch.own_rows, axis=1)
+    user, place = np.nonzero(shared[at] == batch.own_rows)
+    found[user, at[user, place]] = True
     return found
 
 
@@ -47,7 +61,7 @@ def add_gathered(total: Ints, batch: GatheredRows, clip_norm: float, clip_grid: 
 
     Args:
         total: `[rows, width]`, in units of the grid.
-        batch: checked (`contribution_checks.check_gathered`), without twofold rows.
+        batch: checked (`contribution_checks.check_gathered`), nobody with twofold rows.
         clip_norm: largest L2 norm in natural units.
         clip_grid: the same norm in units of the grid.
     """

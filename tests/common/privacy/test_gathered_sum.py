@@ -95,6 +95,23 @@ def test_sums_of_long_rows_round_alike(seed, users, width, shared, dtype):
     assert np.array_equal(total, written_out(batch, total.shape, 1.0, 2**30))
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from([3, 33, 64]), st.sampled_from([0.0, -0.0]))
+def test_shared_rows_that_are_own_ones_and_zero_are_none(seed, width, zero):
+    """As a solver makes them: the sum takes the fast path, and rounds as the slow one."""
+    batch = made(seed, 5, 40, 90, width, 5 * width - 1, 300)
+    for user, rows in enumerate(batch.own_rows):
+        taken = np.arange(90) % 3 == user % 3
+        rows[:30] = batch.shared_rows[taken]
+        batch.shared_values[user, taken] = zero
+    assert not np.any(has_twofold_rows(batch))
+    total = np.zeros(shape_of(batch, 300), dtype=np.int64)
+    add_gathered(total, batch, 1.0, 2**30)
+    assert np.array_equal(total, written_out(batch, total.shape, 1.0, 2**30))
+    batch.shared_values[3, 0, -1] = 1e-30
+    assert np.flatnonzero(has_twofold_rows(batch)).tolist() == [3]
+
+
 @pytest.mark.parametrize("ulps", [-2, -1, 0, 1, 2])
 @pytest.mark.parametrize("clip_norm", [0.3, 1.0, 7.0])
 def test_norms_next_to_the_clip_round_alike(ulps, clip_norm):
