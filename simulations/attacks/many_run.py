@@ -214,10 +214,10 @@ def _audited(settings: ManyRunSettings) -> tuple[Release, ...]:
 
 
 def _on_few_rows(release: Release) -> Release:
-    """The same noise on a few rows; where counts choose rows, all are counted and most kept."""
+    """The same noise on a few rows, all of which leave: what counts alone tell is not looked at."""
     changes: dict[str, Any] = {"rows": ROWS, "width": 1}
     if release.selection is not None:
-        seen = {"dense_rows": 0, "threshold": 0.0}
+        seen = {"dense_rows": 0, "threshold": -math.inf}
         changes["selection"] = release.selection.model_copy(update=seen)
     return release.model_copy(update=changes)
 

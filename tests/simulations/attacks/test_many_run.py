@@ -96,6 +96,16 @@ def test_a_whole_plan_is_one_draw() -> None:
     assert step.epsilon < found.epsilon
 
 
+def test_values_of_chosen_rows_are_audited_where_all_of_them_leave() -> None:
+    chosen = {"rounds": 1, "local_steps": 1, "row_selection": {"threshold": 50.0, "share": 0.2}}
+    rows = settings(solver="dpsgd", settings=chosen, runs=1_000)
+    found = audit_many_run(rows)
+    assert not found.broken
+    assert found.mu is not None
+    assert 0.45 * found.mu < found.bound.mu <= found.mu
+    assert audit_many_run(rows, weakened(0.5)).broken
+
+
 def test_sampled_steps_are_audited_by_their_own_ratio() -> None:
     sampled = settings(
         solver="dpsgd",
