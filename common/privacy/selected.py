@@ -120,7 +120,9 @@ class SelectedSum(ClippedSum):
 
     def _count_gathered(self, batch: GatheredRows) -> None:
         """As `_count`; a row that is both a user's own and shared is one row."""
-        users, shared = len(batch.users), batch.shared_rows[batch.shared_rows < self._counted]
+        users, dense = len(batch.users), np.asarray(batch.dense_rows, dtype=np.int64)
+        shared = np.concatenate([batch.shared_rows, dense])
+        shared = shared[shared < self._counted]
         alone = (batch.own_rows < self._counted) & ~np.isin(batch.own_rows, shared)
         ones = GatheredRows(
             batch.users,

