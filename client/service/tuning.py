@@ -14,6 +14,7 @@ from client.service.served import Served
 from client.store import ClientStore
 from common.errors import Code, HushRecError
 from common.logs import ONLY_HERE
+from common.models.mf import MatrixFactorisation
 from common.models.refit import RefitSettings, refit
 
 __all__ = ["Tuning", "tuned"]
@@ -28,7 +29,8 @@ def tuned(released: Served, store: ClientStore, peers: int = 0) -> Served:
     """What the shop makes of a delivered model. Tells of this shop's log; never released.
 
     The draws that hide events for the choice are public and repeatable: nothing is protected
-    by them.
+    by them. A model that may look at the order of events is asked for each shopper's latest
+    ones, as it is served; of matrix factorisation, which does not, any are hidden.
 
     Args:
         released: the delivered model.
@@ -37,7 +39,9 @@ def tuned(released: Served, store: ClientStore, peers: int = 0) -> Served:
     """
     settings = RefitSettings(own_share=1.0 / peers if peers else 0.0)
     rng = np.random.default_rng(released.serial)
-    chosen = refit(released.model, store.histories, settings, rng)
+    looks = not isinstance(released.model, MatrixFactorisation)
+    times = store.histories.order if looks else None
+    chosen = refit(released.model, store.histories, settings, rng, times)
     return replace(released, serving="shop", model=chosen.model).warmed()
 
 

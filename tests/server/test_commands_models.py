@@ -48,13 +48,23 @@ def test_versions_are_listed_with_what_they_promise(home: Path) -> None:
     assert f"    {PRIVACY['guarantee']}" in lines
 
 
+def test_a_version_of_another_kind_is_listed_as_one(tmp_path: Path) -> None:
+    """The server keeps, promotes and lists what it need not be able to compute with."""
+    enrol_server(tmp_path / "home")
+    made = finished(tmp_path / "run", "1a2b3c4d" * 4, model="drift", settings={})
+    Models(tmp_path / "home").register("run", made)
+    said("server", "promote", tmp_path / "home", FIRST)
+    assert said("server", "models", tmp_path / "home")["versions"][0]["model"] == "drift"
+    assert "  drift  promoted (1)" in hushrec("server", "models", tmp_path / "home").stdout
+
+
 def test_an_epsilon_is_never_without_what_belongs_to_it(home: Path) -> None:
     listed = said("server", "models", home)
     assert listed["promoted"] is None
     assert listed["promotions"] == []
     first, _, exact = listed["versions"]
     assert (first["version"], first["run"], first["private"]) == (FIRST, "run-0", True)
-    assert first["privacy"] == PRIVACY
+    assert (first["privacy"], first["model"]) == (PRIVACY, "mf")
     assert set(exact["privacy"]) == set(PRIVACY)
     assert (exact["private"], exact["privacy"]["epsilon"]) == (False, None)
 

@@ -8,6 +8,7 @@ import pytest
 from common.arrays import Floats, Histories
 from common.models.mf import FoldIn, MatrixFactorisation
 from common.models.refit import RefitSettings, ShopModel, refit, refit_beside_alone, train_alone
+from tests.kinds import Drift
 
 N_ITEMS, DIM = 120, 4
 SETTINGS = RefitSettings(embedding_dim=8)
@@ -65,6 +66,28 @@ def test_useless_shared_model_does_not_hurt(items: Floats) -> None:
     shop = refit(noise, histories, SETTINGS, np.random.default_rng(0))
     assert quality(noise, histories, target) < 0.6
     assert quality(shop, histories, target) > quality(alone, histories, target) - 0.01
+
+
+def of_another_kind(table: Floats) -> Drift:
+    """It cannot be stacked, but it says where items lie."""
+    popularity = np.ones(len(table), np.float32)
+    turn = np.eye(DIM, dtype=np.float32)
+    settings = Drift.Settings(decay=0.95, width=DIM)
+    return Drift(table.astype(np.float32), turn, popularity, settings)
+
+
+def test_another_kind_races_as_it_is_against_the_shop_alone(items: Floats) -> None:
+    rng = np.random.default_rng(5)
+    few, _ = draw(rng, 40, items, 8)
+    good = of_another_kind(items)
+    chosen, alone = refit_beside_alone(good, few, SETTINGS, np.random.default_rng(0))
+    assert chosen.choice.name == "shared"
+    assert chosen.model is good
+    assert {label.split(" ")[0] for label in chosen.choice.validation} == {"alone", "shared"}
+    assert alone.choice.name == "alone"
+    many, _ = draw(rng, 400, items, 12)
+    noise = of_another_kind(rng.normal(size=(N_ITEMS, DIM)))
+    assert refit(noise, many, SETTINGS, np.random.default_rng(0)).choice.name == "alone"
 
 
 def test_stack_is_better_than_either_part() -> None:
