@@ -10,6 +10,7 @@ from pathlib import Path
 
 from simulations.attacks.study import run_attacks
 from simulations.results.accuracy import CASES, run_accuracy
+from simulations.results.aggregation import run_aggregation
 from simulations.results.federation import run_federation
 from simulations.results.joining import run_demo, run_regions, run_shops
 from simulations.results.membership import run_membership
@@ -21,6 +22,7 @@ Study = Callable[[Path, Path, Sequence[int], Callable[[str], None]], None]
 
 STUDIES: dict[str, Study] = {
     **{solver: partial(run_accuracy, solver) for solver in CASES},
+    "aggregation": run_aggregation,
     "attacks": run_attacks,
     "demo": run_demo,
     "federation": run_federation,
