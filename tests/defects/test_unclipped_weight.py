@@ -13,6 +13,8 @@ from client.store import ClientStore
 from common.arrays import Floats, Histories, Ints
 from common.privacy import summing
 from common.privacy.contributions import Contributions, SparseRows
+from common.privacy.gathered import GatheredRows
+from common.privacy.gathered_sum import add_gathered
 from common.privacy.grid import quantise
 from common.privacy.mechanisms import GaussianSum
 from common.privacy.plan import Release as Planned
@@ -31,7 +33,25 @@ def check(client_of: Callable[..., Any], solver: str) -> None:
             assert_one_clip(more, less)
 
 
-def check_mechanism(sampling_rate: float) -> None:
+def written_out(users: Ints, values: Floats) -> Contributions:
+    """All nine rows of everybody."""
+    indptr = 9 * np.arange(len(users) + 1)
+    return SparseRows(users, indptr, np.tile(np.arange(9), len(users)), values.reshape(-1, 2))
+
+
+def gathered(users: Ints, values: Floats) -> Contributions:
+    """The same as three own rows, two shared ones, and four of dense parameters."""
+    own = np.tile(np.array([4, 0, 2]), (len(users), 1))
+    dense = values[:, 5:].reshape(len(users), 8)
+    return GatheredRows(
+        users, own, values[:, [4, 0, 2]], np.array([1, 3]), values[:, [1, 3]], range(5, 9), dense
+    )
+
+
+FORMS = [written_out, gathered]
+
+
+def check_mechanism(sampling_rate: float, form: Callable[[Ints, Floats], Contributions]) -> None:
     """The same of one mechanism, whose users are sampled: nobody weighs more for being rare."""
     users = 40
     values = 50 * np.random.default_rng(0).normal(size=(users, 9, 2))
@@ -43,10 +63,7 @@ def check_mechanism(sampling_rate: float) -> None:
         mechanism = GaussianSum(planned, NoiseSource.seeded(1))
         chosen = mechanism.sample(users)
         taking = chosen if left_out is None else np.delete(chosen, left_out)
-        indptr = 9 * np.arange(len(taking) + 1)
-        rows = np.tile(np.arange(9), len(taking))
-        batch = SparseRows(taking, indptr, rows, values[taking].reshape(-1, 2))
-        totals.append(mechanism.sum([batch]))
+        totals.append(mechanism.sum([form(taking, values[taking])]))
     moved = float(np.linalg.norm(totals[0] - totals[1]))
     assert 0.9 < moved <= 1.0, f"a sampled user moved the sum by {moved:.3g}"
 
@@ -61,9 +78,12 @@ def test_nobody_weighs_more_than_one_clip(
     check(client_of, solver)
 
 
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("sampling_rate", [1.0, 0.5, 0.2])
-def test_a_sampled_user_weighs_one_clip(sampling_rate: float) -> None:
-    check_mechanism(sampling_rate)
+def test_a_sampled_user_weighs_one_clip(
+    sampling_rate: float, form: Callable[[Ints, Floats], Contributions]
+) -> None:
+    check_mechanism(sampling_rate, form)
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
@@ -133,13 +153,24 @@ def test_a_weight_behind_the_clip_is_found(
         check(client_of, solver)
 
 
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("sampling_rate", [0.5, 0.2])
-def test_a_weight_by_rarity_is_found(monkeypatch: pytest.MonkeyPatch, sampling_rate: float) -> None:
+def test_a_weight_by_rarity_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+    sampling_rate: float,
+    form: Callable[[Ints, Floats], Contributions],
+) -> None:
     """Horvitz and Thompson's estimator: unbiased, and 1/q times the sensitivity."""
 
     def weighted(block: SparseRows, clip_norm: float, clip_grid: int) -> Ints:
         return np.rint(quantise(block, clip_norm, clip_grid) / sampling_rate).astype(np.int64)
 
+    def added(total: Ints, batch: GatheredRows, clip_norm: float, clip_grid: int) -> None:
+        alone = np.zeros_like(total)
+        add_gathered(alone, batch, clip_norm, clip_grid)
+        total += np.rint(alone / sampling_rate).astype(np.int64)
+
     monkeypatch.setattr(summing, "quantise", weighted)
+    monkeypatch.setattr(summing, "add_gathered", added)
     with pytest.raises(AssertionError, match="moved the sum by"):
-        check_mechanism(sampling_rate)
+        check_mechanism(sampling_rate, form)
