@@ -6,8 +6,8 @@ from typing import Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from common.config import Settings
 from common.privacy.plan import Sampler
+from common.solvers.aggregation import Aggregation
 from common.solvers.subspace import Subspace
 
 __all__ = ["MOST_STEPS", "GradientSettings"]
@@ -15,7 +15,7 @@ __all__ = ["MOST_STEPS", "GradientSettings"]
 MOST_STEPS: Final = 100_000
 
 
-class GradientSettings(Settings):
+class GradientSettings(Aggregation):
     """How a network is trained.
 
     Where a default is absent it is one thing without privacy and another with: a network that

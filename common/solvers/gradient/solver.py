@@ -67,6 +67,7 @@ class GradientSolver:
 
     Raises:
         PlanError: `plan-mode`, settings that the mode forbids.
+        ConfigError: `config-invalid`, too few clients for the aggregation.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class GradientSolver:
         self._name = name
         self._packing = Packing.of(network.initial(np.random.default_rng(0)), dim)
         self._first = first_solver(settings.subspace if self._from_subspace else None, facts)
+        settings.check_clients(facts.clients, central=facts.central)
         _check_mode(settings, facts)
 
     @property
@@ -140,9 +142,10 @@ class GradientSolver:
         first = first_steps(self._first, start)
         if self.facts.central:
             return (*first, *(Step(shape, inputs) for shape in shapes))
+        combine = self.settings.combine
         return (
             *first,
-            *(Step(shape, inputs, "average", released=(PARAMETERS,)) for shape in shapes),
+            *(Step(shape, inputs, "average", (PARAMETERS,), combine) for shape in shapes),
         )
 
     def initial_state(self, seed: int) -> State:

@@ -126,6 +126,18 @@ def test_every_average_of_the_solver_has_the_rule_and_costs_the_same(rule: Rule)
     assert schedule.plan == plain.plan
 
 
+@pytest.mark.parametrize("solver", ["neural", "sequential"])
+def test_networks_are_combined_by_the_rule_too(solver: str) -> None:
+    """Without privacy, so that nothing has to be planned."""
+    plain = {"mode": "none", "epsilon": None, "delta": 0.0, "signal": 1.0, "settings": {}}
+    facts = facts_of(job().model_copy(update=plain))
+    steps = make_solver(solver, {"aggregation": "fedadam", "server_tau": 0.5}, facts).steps
+    averages = {step.combine for step in steps if step.aggregate == "average"}
+    assert averages == {Aggregation(aggregation="fedadam", server_tau=0.5)}
+    with pytest.raises(ConfigError, match="takes 19 clients at least"):
+        make_solver(solver, {"aggregation": "median", "byzantine": 9}, facts)
+
+
 @pytest.mark.parametrize("solver", ["subspace", "ials", "popularity"])
 def test_solvers_of_sums_know_no_aggregation(solver: str) -> None:
     with pytest.raises(ConfigError, match="aggregation") as caught:
