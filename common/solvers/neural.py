@@ -30,17 +30,18 @@ class NeuralSettings(GradientSettings, NeuralModelSettings):
     length: int = Field(default=200, ge=1, le=2048)
     """Events of a user that a step reads, known and wanted ones together."""
     known_share: float = Field(default=0.8, gt=0, lt=1)
-    """Probability with which an event is given; the others are looked for."""
+    """Probability with which an event is given; the others, one at least, are looked for."""
     features: HashedSettings = Field(default_factory=HashedSettings)
     """What is read of the catalogue, where `feature_width` asks for features."""
 
 
 @dataclass(frozen=True)
 class _Parts:
-    """Some events of each user, split into known and wanted ones.
+    """Some events of each user, split into known and wanted ones; one at least is wanted.
 
     Guarantee:
-        Which event is known is a function of its number in the window and of the public draw.
+        Which event is known is a function of its number in the window, of the number of events
+        there, and of the public draw.
 
     Attributes:
         settings: of the solver.
@@ -53,9 +54,11 @@ class _Parts:
         length = self.settings.length
         own = windows(histories, length, draw.place)
         numbers = np.random.default_rng(int(draw.place * 2**53)).random(length)
-        known, example = numbers < self.settings.known_share, rivals(own, draw, histories)
-        example["known"] = example["present"] & known
-        example["wanted"] = example["present"] & ~known
+        example = rivals(own, draw, histories)
+        present = example["present"]
+        largest = np.where(present, numbers, -1.0).max(axis=1, keepdims=True)
+        known = (numbers < self.settings.known_share) & (numbers < largest)
+        example["known"], example["wanted"] = present & known, present & ~known
         if self.settings.loss == "explicit":
             example["rating"] = self.settings.standardised(histories, own)
         return Batch(own, example)

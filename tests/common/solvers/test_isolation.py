@@ -77,7 +77,12 @@ SOLVERS: dict[str, dict[str, Any]] = {
     "popularity": {},
     "subspace": {"embedding_dim": 9, "rounds": 2, "unobserved_weight": 0.3},
     "dpsgd": {"embedding_dim": 10, "rounds": 1, "negatives": 30},
+    "sequential": {"embedding_dim": 8, "rounds": 1, "negatives": 30, "length": 20},
+    "neural": {"embedding_dim": 8, "rounds": 1, "negatives": 30, "length": 20},
 }
+GRU = {"network": "gru", "train_items": True, "length": 12}
+PERSONAL = {"share_head": False, "personal_steps": 2, "head": 3}
+TOWERS = {"feature_width": 5, "train_items": True, "personal_steps": 1}
 
 
 def solver_for(name: str, **settings: Any) -> Solver:
@@ -149,7 +154,38 @@ def test_a_round(name: str, table: str, settings: dict[str, Any]) -> None:
     assert_alone_as_together(lambda users: solver.contribute(1, state, data, users))
 
 
-@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize(
+    ("name", "settings", "table"),
+    [
+        ("sequential", {}, "ordinary"),
+        ("sequential", {}, "ties"),
+        ("sequential", {"train_items": True}, "largest"),
+        ("sequential", GRU, "ordinary"),
+        ("neural", {}, "ordinary"),
+        ("neural", {}, "ties"),
+        ("neural", PERSONAL, "ordinary"),
+        ("neural", TOWERS, "ordinary"),
+        ("neural", TOWERS, "tiny"),
+        ("neural", {"loss": "explicit"}, "ordinary"),
+    ],
+)
+def test_a_round_of_a_network(name: str, settings: dict[str, Any], table: str) -> None:
+    """Chunks hold 32 users: alone, in every place of a chunk, and with nobody beside."""
+    solver, data = solver_for(name, start="random", **settings), make_data()
+    step = len(solver.steps) - 1
+    state = state_for(solver, step, table)
+    together = by_user(solver.contribute(step, state, data, np.arange(70)))
+    assert together
+    for users in (
+        *np.array_split(np.arange(70), 9),
+        *([user] for user in range(0, 70, 11)),
+        np.delete(np.arange(70), [0, 33]),
+    ):
+        found = by_user(solver.contribute(step, state, data, np.array(users)))
+        assert found == {user: together[user] for user in users if user in together}
+
+
+@pytest.mark.parametrize("name", [name for name in SOLVERS if name not in ("sequential", "neural")])
 def test_the_popularity_sum(name: str) -> None:
     solver, data = solver_for(name), make_data()
     assert_alone_as_together(lambda users: solver.contribute(0, {}, data, users))
