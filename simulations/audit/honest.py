@@ -21,6 +21,7 @@ from common.privacy.shared_noise import SharedSum, natural, noise_std_of
 from common.privacy.stream import NoiseSource
 from common.privacy.words import shorter
 from common.schedule import facts_of
+from common.solvers.aggregation import Aggregation
 from common.solvers.registry import make_solver
 from simulations.attacks.defects import MechanismMaker
 
@@ -86,11 +87,15 @@ def honest_shares(job: Job, population: int) -> MechanismMaker | None:
 
 
 def alone_settings(job: Job) -> dict[str, Any]:
-    """Settings with which one client alone makes the sums of `job`, one in each round."""
+    """Settings with which one client alone makes the sums of `job`, of secure sums one a round.
+
+    What a server makes of several clients' releases is left out: an attacker has the releases.
+    """
+    settings = {n: v for n, v in job.settings.items() if n not in Aggregation.model_fields}
     if job.mode != "distributed" or job.solver != "dpsgd":
-        return job.settings
+        return settings
     rounds = len(make_solver(job.solver, job.settings, facts_of(job)).steps) - 1
-    return {**job.settings, "rounds": rounds, "local_steps": 1}
+    return {**settings, "rounds": rounds, "local_steps": 1}
 
 
 def alone_words(job: Job) -> str:

@@ -97,7 +97,16 @@ def test_other_modes_have_no_shares() -> None:
     local = job("subspace", mode="local", roster=None, threshold=None, colluders=None)
     assert honest_shares(local, 50) is None
     assert alone_words(local) == ""
-    assert alone_settings(local) is local.settings
+    assert alone_settings(local) == local.settings
+
+
+def test_one_client_alone_is_not_combined_with_others() -> None:
+    """A robust rule takes several, and an attacker has what each of them released."""
+    asked = {"aggregation": "median", "byzantine": 1, "local_steps": 1}
+    local = job(mode="local", roster=None, threshold=None, colluders=None, settings=asked)
+    alone = local.model_copy(update={"clients": 1, "settings": alone_settings(local)})
+    assert alone.settings == {"local_steps": 1}
+    assert schedule_of(alone).plan == schedule_of(local).plan
 
 
 def test_one_client_alone_makes_one_sum_in_each_round() -> None:
