@@ -9,7 +9,8 @@ model at small cost", section 3, count both).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,12 +23,14 @@ from common.arrays import Floats, Ints
 from common.models.networks.base import Dropout, Network
 from common.models.networks.packing import Packing
 from common.privacy.gathered import GatheredRows
+from common.privacy.samplers.parallel import cores
 from common.solvers.gradient.examples import Batch, empty_padded
 
 __all__ = ["CHUNK", "Gradients", "device"]
 
 CHUNK = 32
 """Users whose gradients are made together; a chunk with fewer is filled up with nobody."""
+_MOST_THREADS = 8
 
 
 def device() -> torch.device:
@@ -62,19 +65,24 @@ class Gradients:
         Guarantee:
             A user's gradients are made by operations whose shapes do not depend on who else
             takes part, in a slot of their own: nobody's presence moves a bit of another's
-            (held by a test, on the machine that runs it).
+            (held by a test, on the machine that runs it). Nor does the number of cores: a
+            chunk is one thread's, and chunks come in order.
 
         Args:
             users: positions, increasing, `[batch]`.
             batch: their examples.
             shared: items that everybody is given, increasing.
         """
-        for start in range(0, len(users), CHUNK):
-            stop = min(start + CHUNK, len(users))
-            part = Batch(
-                batch.own[start:stop], {k: v[start:stop] for k, v in batch.example.items()}
-            )
-            yield self._chunk(users[start:stop], part, shared)
+        starts = list(range(0, len(users), CHUNK))
+
+        def chunk(start: int) -> GatheredRows:
+            part = slice(start, start + CHUNK)
+            example = {name: values[part] for name, values in batch.example.items()}
+            return self._chunk(users[part], Batch(batch.own[part], example), shared)
+
+        at_once = min(cores(), _MOST_THREADS) if device().type == "cpu" else 1
+        for first in range(0, len(starts), at_once):
+            yield from _side_by_side(chunk, starts[first : first + at_once])
 
     def of_all(
         self, batch: Batch, shared: Ints, dropout: Dropout | None
@@ -156,6 +164,21 @@ class Gradients:
     def _dense(self, where: torch.device) -> dict[str, torch.Tensor]:
         named = self.packing.unpack(np.asarray(self.dense, np.float32))
         return {name: torch.tensor(value, device=where) for name, value in named.items()}
+
+
+def _side_by_side(work: Callable[[int], GatheredRows], starts: list[int]) -> list[GatheredRows]:
+    """What `work` makes of each of `starts`, in order, each in a thread of its own.
+
+    Inside a chunk torch may not divide work again: its products would round by the number of
+    threads, and `vmap` gains nothing by them.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(len(starts)) as pool:  # new threads: they take over the one
+            return list(pool.map(work, starts))
+    finally:
+        torch.set_num_threads(before)
 
 
 def _joined(vectors: torch.Tensor, facts: torch.Tensor) -> torch.Tensor:
