@@ -26,9 +26,12 @@ from common.solvers.registry import SOLVERS, make_solver
 from common.solvers.subspace import Subspace
 
 ITEMS, USERS = 40, 60
+START: dict[str, Any] = {"subspace": {"rounds": 2, "embedding_dim": 3}}
 SMALL: dict[str, dict[str, Any]] = {
     "subspace": {"rounds": 3, "embedding_dim": 3},
     "dpsgd": {"rounds": 3, "embedding_dim": 4, "negatives": 5},
+    "sequential": {"rounds": 2, "embedding_dim": 4, "length": 6, "negatives": 9, **START},
+    "neural": {"rounds": 2, "embedding_dim": 4, "length": 6, "negatives": 9, **START},
     "popularity": {},
 }
 PRIVATE = [name for name in SOLVERS if name != "ials"]
