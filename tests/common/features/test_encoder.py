@@ -102,6 +102,7 @@ def test_folders_without_a_model_are_refused(tmp_path: Path) -> None:
 def _random_model(folder: Path) -> Path:
     import sentence_transformers as package
     import transformers
+    from sentence_transformers.sentence_transformer import modules
 
     letters = [chr(code) for code in range(97, 123)]
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{x}" for x in letters)]
@@ -110,7 +111,7 @@ def _random_model(folder: Path) -> Path:
     shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
     config = transformers.BertConfig(vocab_size=len(words), intermediate_size=16, **shape)
     transformers.BertModel(config).save_pretrained(folder / "bert")
-    bert = package.models.Transformer(str(folder / "bert"))
-    model = package.SentenceTransformer(modules=[bert, package.models.Pooling(16)], device="cpu")
+    bert = modules.Transformer(str(folder / "bert"))
+    model = package.SentenceTransformer(modules=[bert, modules.Pooling(16)], device="cpu")
     model.save(str(folder / "saved"))
     return folder / "saved"
