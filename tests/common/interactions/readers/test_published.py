@@ -130,6 +130,8 @@ def test_amazon_beauty() -> None:
     assert len(found.events) == 198_502
     catalogue = found.catalogue()
     assert len(catalogue) == 12_101
+    assert catalogue.metadata["attributes"][0] == "173|1|162|171"
+    assert all(catalogue.metadata["attributes"])
     compressed = histories(found.events, catalogue)
     assert compressed.histories.n_users == 22_363
     assert _in_order_of_time(found).n_items == 12_101
