@@ -9,9 +9,12 @@ model at small cost", section 3, count both).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache, partial
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -31,6 +34,8 @@ __all__ = ["CHUNK", "Gradients", "device"]
 CHUNK = 32
 """Users whose gradients are made together; a chunk with fewer is filled up with nobody."""
 _MOST_THREADS = 8
+_ONE_AT_A_TIME = Lock()
+"""Held while torch's number of threads is changed: it is one for the whole process."""
 
 
 def device() -> torch.device:
@@ -172,13 +177,19 @@ def _side_by_side(work: Callable[[int], GatheredRows], starts: list[int]) -> lis
     Inside a chunk torch may not divide work again: its products would round by the number of
     threads, and `vmap` gains nothing by them.
     """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with ThreadPoolExecutor(len(starts)) as pool:  # new threads: they take over the one
-            return list(pool.map(work, starts))
-    finally:
-        torch.set_num_threads(before)
+    with _ONE_AT_A_TIME:
+        before = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return list(_pool(os.getpid()).map(work, starts))
+        finally:
+            torch.set_num_threads(before)
+
+
+@cache
+def _pool(process: int) -> ThreadPoolExecutor:  # noqa: ARG001 - a forked one has no threads yet
+    """Threads that stay: memory that one gave back for a new one comes page by page again."""
+    return ThreadPoolExecutor(_MOST_THREADS, initializer=partial(torch.set_num_threads, 1))
 
 
 def _joined(vectors: torch.Tensor, facts: torch.Tensor) -> torch.Tensor:
