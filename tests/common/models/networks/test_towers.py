@@ -74,7 +74,7 @@ def test_it_begins_as_the_pooled_vectors_without_a_head() -> None:
     for user, known in enumerate(example["known"]):
         pooled = own[user, known, :DIM].sum(0) / max(1, int(known.sum())) ** 0.5
         expected = torch.nn.functional.layer_norm(pooled, (DIM,))
-        torch.testing.assert_close(person[user], expected, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(person[user], expected, rtol=1e-4, atol=1e-4)
     scores = PLAIN.scores(dense, person, PLAIN.items(dense, shared))
     torch.testing.assert_close(scores, person @ shared[:, :DIM].T)
 
