@@ -1,4 +1,5 @@
 import dataclasses
+import threading
 
 import numpy as np
 import pytest
@@ -146,6 +147,26 @@ def test_threads_and_blocks_change_nothing(monkeypatch, cores, at_once):
     total = np.full(shape_of(batch, 30), 5, dtype=np.int64)
     add_gathered(total, batch, 1.0, 2**20)
     assert np.array_equal(total - 5, written_out(batch, total.shape, 1.0, 2**20))
+
+
+def test_threads_write_to_the_total_one_at_a_time(monkeypatch):
+    """Two users may have the same row: whoever adds to it holds the lock."""
+    lock, written = threading.Lock(), []
+
+    class Watched(np.ndarray):
+        def __setitem__(self, key, value):
+            written.append(lock.locked())
+            super().__setitem__(key, value)
+
+    monkeypatch.setattr(gathered_sum, "Lock", lambda: lock)
+    monkeypatch.setattr(gathered_sum, "cores", lambda: 2)
+    monkeypatch.setattr(gathered_sum, "_SCRATCH_VALUES", 1)
+    monkeypatch.setattr(gathered_sum, "_WORTH_A_THREAD", 10)
+    batch = made(1, users=9)
+    total = np.zeros(shape_of(batch, 30), dtype=np.int64).view(Watched)
+    add_gathered(total, batch, 1.0, 2**20)
+    assert len(written) == 9 + 2 * 2  # each user's own rows; shared and dense ones of each thread
+    assert all(written)
 
 
 def test_what_floats_cannot_decide_is_decided_in_integers(monkeypatch):
