@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.errors import Code, ConfigError, PlanError, PolicyError
+from common.catalogue import Catalogue
+from common.errors import Code, ConfigError, DataError, PlanError, PolicyError
 from common.evaluation.private import read_total
 from common.job import Job
 from common.privacy.events import event_of
@@ -164,3 +165,29 @@ def test_a_job_without_a_plan(changes: dict[str, Any], code: Code) -> None:
     with pytest.raises((PlanError, ConfigError)) as caught:
         schedule_of(job(**changes))
     assert caught.value.code is code
+
+
+def test_features_of_the_items_are_made_of_the_catalogue_of_the_job() -> None:
+    ids = tuple(f"i{place:02d}" for place in range(40))
+    catalogue = Catalogue(ids, {"title": tuple(f"word{place % 5}" for place in range(40))})
+    asked = job(solver="neural", settings={"embedding_dim": 4, "feature_width": 3})
+    schedule = Schedule(asked.model_copy(update={"catalogue_version": catalogue.version}))
+    features = schedule.initial_state(lambda: catalogue)["features"]
+    assert features.shape == (40, 3)
+    np.testing.assert_array_equal(features[2], features[7])
+    assert "features" in schedule.steps[-1].inputs
+    with pytest.raises(ConfigError) as missing:
+        schedule.initial_state()
+    assert missing.value.code is Code.CONFIG_NOT_FOUND
+    with pytest.raises(DataError) as other:
+        Schedule(asked).initial_state(lambda: catalogue)
+    assert other.value.code is Code.CATALOGUE_MISMATCH
+
+
+@pytest.mark.parametrize("solver", ["subspace", "sequential", "neural"])
+def test_the_catalogue_is_loaded_for_features_alone(solver: str) -> None:
+    def unread() -> Catalogue:
+        raise AssertionError
+
+    schedule = Schedule(job(solver=solver, settings={"rounds": 1, "embedding_dim": 4}))
+    assert "features" not in schedule.initial_state(unread)
