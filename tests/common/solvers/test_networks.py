@@ -1,0 +1,189 @@
+"""The solvers `sequential` and `neural`: they learn, and refuse what promises too little."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+from common.arrays import Histories, Ints, State
+from common.errors import Code, ConfigError, PlanError
+from common.solvers.base import NoisyTotal, PublicFacts
+from common.solvers.gradient.settings import MOST_STEPS
+from common.solvers.registry import make_solver
+
+ITEMS, USERS = 24, 120
+FAST: dict[str, Any] = {
+    "embedding_dim": 8, "rounds": 1, "local_steps": 60, "sampling_rate": 1.0,
+    "learning_rate": 0.03, "dropout": 0.0,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Data:
+    histories: Histories
+    heldout: Ints | None = None
+
+
+def facts(*, private: bool = False, central: bool = False, clients: int = 1) -> PublicFacts:
+    return PublicFacts(
+        n_items=ITEMS, population=USERS, clients=clients, epsilon=8.0 if private else None,
+        delta=1e-4 if private else 0.0, signal=float(USERS), private=private, central=central,
+    )  # fmt: skip
+
+
+def histories_of(rows: list[list[int]], weights: list[list[float]] | None = None) -> Histories:
+    """Each row in time order."""
+    indptr = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
+    sorts = [np.argsort(row) for row in rows]
+    items = np.concatenate([np.array(r)[s] for r, s in zip(rows, sorts, strict=True)])
+    given = [np.ones(len(row)) for row in rows] if weights is None else weights
+    kept = np.concatenate([np.array(w)[s] for w, s in zip(given, sorts, strict=True)])
+    return Histories(indptr, items.astype(np.int64), kept, ITEMS, np.concatenate(sorts))
+
+
+def train(solver: Any, histories: Histories, seed: int = 0) -> State:
+    """All steps without privacy at one client."""
+    state, users = dict(solver.initial_state(seed)), np.arange(histories.n_users)
+    for index, step in enumerate(solver.steps):
+        for _ in range(step.release.steps):
+            total = np.zeros((step.release.rows, step.release.width))
+            for batch in solver.contribute(index, state, Data(histories), users):
+                batch.add_to(total)
+            state = solver.advance(index, state, NoisyTotal(total, 0.0, float(USERS)))
+    return state
+
+
+def circles(rng: np.random.Generator) -> list[list[int]]:
+    """Users who walk forward along the items, from anywhere."""
+    starts = rng.integers(0, ITEMS, USERS)
+    return [[int(start + step) % ITEMS for step in range(6)] for start in starts]
+
+
+@pytest.mark.parametrize("network", ["attention", "gru"])
+def test_a_sequential_model_learns_what_comes_next(network: str) -> None:
+    settings = {**FAST, "network": network, "length": 6, "blocks": 1}
+    solver = make_solver("sequential", settings, facts())
+    log = histories_of(circles(np.random.default_rng(0)))
+    model = solver.finish(train(solver, log))
+    told = histories_of([[start, (start + 1) % ITEMS] for start in range(ITEMS)])
+    scores = model.scores(model.fold_in(told))
+    scores[told.user_of_event, told.items] = -np.inf
+    hits = scores.argmax(axis=1) == (np.arange(ITEMS) + 2) % ITEMS
+    assert hits.mean() > 0.9
+
+
+def groups(rng: np.random.Generator, count: int = 6) -> list[list[int]]:
+    """Users who like one third of the items."""
+    return [
+        rng.choice(np.arange(user % 3, ITEMS, 3), count, replace=False).tolist()
+        for user in range(USERS)
+    ]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"personal_steps": 2, "share_head": False, "head": 4},
+        {"negatives": 12},
+        {"start": "subspace", "train_items": False, "subspace": {"rounds": 2, "embedding_dim": 4}},
+    ],
+    ids=["plain", "personal", "sampled", "subspace"],
+)
+def test_a_neural_model_learns_what_goes_together(settings: dict[str, Any]) -> None:
+    solver = make_solver("neural", {**FAST, **settings}, facts())
+    model = solver.finish(train(solver, histories_of(groups(np.random.default_rng(0)))))
+    told = histories_of([[kind, kind + 3, kind + 9] for kind in range(3)])
+    scores = model.scores(model.fold_in(told))
+    scores[told.user_of_event, told.items] = -np.inf
+    best = np.argsort(-scores, axis=1)[:, :5] % 3
+    np.testing.assert_array_equal(best, np.repeat(np.arange(3)[:, None], 5, axis=1))
+
+
+def test_explicit_ratings_are_predicted_better_than_by_their_mean() -> None:
+    rng = np.random.default_rng(1)
+    rows = [rng.choice(ITEMS, 10, replace=False).tolist() for _ in range(USERS)]
+    rated = [[5.0 if item % 2 == user % 2 else 2.0 for item in rows[user]] for user in range(USERS)]
+    solver: Any = make_solver(
+        "neural", {**FAST, "loss": "explicit", "rating_scale": 1.5, "local_steps": 150}, facts()
+    )
+    public = {"seed": np.zeros(1), "popularity": np.ones(ITEMS)}
+    assert len(solver._draw(0, public).shared) == 1  # its loss reads none
+    model: Any = solver.finish(train(solver, histories_of(rows, rated)))
+    known = histories_of([row[:6] for row in rows], [r[:6] for r in rated])
+    found = model.ratings(model.fold_in(known))
+    asked = np.array([row[6:] for row in rows])
+    errors = np.take_along_axis(found, asked, axis=1) - np.array([r[6:] for r in rated])
+    assert np.sqrt(np.mean(errors**2)) < 0.75  # 1.5 by the mean
+
+
+def test_features_alone_place_an_item_that_nobody_met() -> None:
+    rows = groups(np.random.default_rng(2), count=5)
+    rows = [[item for item in row if item != 21] for row in rows]
+    solver: Any = make_solver("neural", {**FAST, "feature_width": 3, "init_stddev": 1e-3}, facts())
+    begin = solver.initial_state
+    kinds = np.eye(3, dtype=np.float32)[np.arange(ITEMS) % 3]
+    solver.initial_state = lambda seed: {**begin(seed), "features": kinds}
+    model = solver.finish(train(solver, histories_of(rows)))
+    vectors = model.item_vectors[[18, 19, 20, 21]]
+    likeness = vectors @ vectors[3]
+    assert likeness[0] > max(likeness[1], likeness[2])
+
+
+@pytest.mark.parametrize("name", ["sequential", "neural"])
+def test_defaults_differ_with_privacy(name: str) -> None:
+    plain: Any = make_solver(name, {}, facts())
+    private: Any = make_solver(name, {}, facts(private=True))
+    assert (plain.train_items, private.train_items) == (True, False)
+    assert (plain.rounds, plain.local_steps) == (40, 200)
+    assert (private.rounds, private.local_steps, private.sampling_rate) == (10, 1, 1.0)
+    assert len(plain.steps) == 41
+    assert private.steps[0].release.step == "subspace.popularity"
+    assert private.steps[-1].released == ("parameters",)
+    assert sum(step.release.share for step in private.steps) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("name", ["sequential", "neural"])
+@pytest.mark.parametrize(
+    ("settings", "values"),
+    [
+        ({"dropout": 0.1}, {"private": True}),
+        ({"local_steps": 2}, {"private": True, "central": True}),
+        ({"sampling_rate": 0.5}, {"private": True, "central": True}),
+    ],
+)
+def test_what_promises_too_little_is_refused(
+    name: str, settings: dict[str, Any], values: dict[str, bool]
+) -> None:
+    with pytest.raises(PlanError) as caught:
+        make_solver(name, settings, facts(**values))
+    assert caught.value.code is Code.PLAN_MODE
+
+
+@pytest.mark.parametrize("name", ["sequential", "neural"])
+def test_too_many_steps_are_refused(name: str) -> None:
+    with pytest.raises(ConfigError):
+        make_solver(name, {"rounds": 1000, "local_steps": MOST_STEPS // 1000 + 1}, facts())
+
+
+@pytest.mark.parametrize("name", ["sequential", "neural"])
+def test_every_step_has_a_draw_of_its_own(name: str) -> None:
+    solver: Any = make_solver(name, {"negatives": 9}, facts(private=True))
+    state = {"seed": np.array([3.0]), "popularity": np.ones(ITEMS)}
+    draws = [solver._draw(time, state) for time in range(8)]
+    assert len({tuple(draw.shared) for draw in draws}) == 8
+    assert len({draw.place for draw in draws}) == 8
+    again = solver._draw(5, state)
+    assert (tuple(again.shared), again.place) == (tuple(draws[5].shared), draws[5].place)
+
+
+def test_the_learning_rate_warms_up_and_falls() -> None:
+    solver: Any = make_solver("neural", {"rounds": 10, "local_steps": 10}, facts())
+    rates = [solver._share_of_rate(time) for time in range(100)]
+    assert rates[0] == pytest.approx(0.2)
+    assert max(rates) == rates[5] == 1.0
+    assert rates[-1] < 0.03
+    assert (np.diff(rates[5:]) < 0).all()
