@@ -215,8 +215,8 @@ class Towers:
                 among_shared.masked_fill(~example["rival"], BLOCKED),
             )
             shares = torch.cat(masked, dim=-1).softmax(-1) * (count > 0)
-            own_shares, shared_shares = shares.split([own.shape[-1] for own in masked], dim=-1)
-            by_score = [own_shares - mean, shared_shares]
+            many = among_own.shape[-1]
+            by_score = [shares[..., :many] - mean, shares[..., many:]]
         parts = zip(vectors, by_score, strict=False)
         return torch.stack([self._pulled(dense, person, *part) for part in parts]).sum(0)
 
