@@ -1,0 +1,216 @@
+"""One private gradient step beside Opacus', beside none, and beside bare noise.
+
+`python -m simulations.benchmarks.dp_step [--items 10000 20000 100000 1000000] [--out DIR]`
+
+ours      a client's step on the whole table: sample, draw, windows of histories, gradients of
+          each user, clip, integer sum, noise of the fast sampler
+plain     the gradient of the same losses by autograd, of all users together, without privacy
+noise     the fast sampler on the released matrix: items and dense parameters
+hooks     Opacus, `GradSampleModule` and `DPOptimizer`: per-user gradients written out
+ghost     Opacus, ghost clipping: norms first, then a second pass backward
+
+Each is measured in a process of its own, which is asked for the most memory that it ever had.
+Before anything is timed, `ours`, `hooks` and `ghost` are made to sum without noise and compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from resource import RUSAGE_SELF, getrusage
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from common.arrays import Floats
+from common.privacy.gathered import GatheredRows
+from common.privacy.gathered_sum import add_gathered
+from common.privacy.samplers import FastSampler
+from common.privacy.stream import NoiseSource
+from simulations.benchmarks.apart import apart
+from simulations.benchmarks.dp_step_page import write_step_page
+from simulations.benchmarks.machine import machine
+from simulations.benchmarks.opacus_twin import Mode, Twin, clipped_sum, opacus_step
+from simulations.benchmarks.step_load import Load, World
+
+__all__ = ["VARIANTS", "main", "measure", "relative_errors"]
+
+VARIANTS: Final = ("ours", "plain", "noise", "hooks", "ghost")
+_SMALL: Final = Load(items=200, users=24, events=20, shared=40, dim=16)
+_MOST_SECONDS: Final = 25.0
+_MOST_ERROR: Final = 1e-5
+_NOISE_MULTIPLIER: Final = 1.5
+_TABLES_AT_ONCE: Final = 2.4
+"""Per-user tables that `hooks` holds: its own, its copy, and a part for everything else."""
+
+
+@dataclass(frozen=True)
+class How:
+    """How a variant is measured.
+
+    Attributes:
+        repeats: timed steps, behind one that is not; fewer once they have taken 25 seconds.
+        threads: cores that a process may use.
+        memory: bytes that `hooks` may take.
+    """
+
+    repeats: int
+    threads: int
+    memory: float
+
+
+def relative_errors(load: Load = _SMALL) -> dict[str, float]:
+    """How far Opacus' sums without noise are from ours, relative to the norm of ours.
+
+    The clip norm is the median of the users' norms: half of them are clipped.
+    """
+    world = World(load)
+    users = np.arange(load.users)
+    batches = list(world.gradients().of_each(users, world.batch, world.shared))
+    clip_norm = float(np.median(np.concatenate([_norms(batch) for batch in batches])))
+    units = np.zeros((world.rows, load.dim), dtype=np.int64)
+    for batch in batches:
+        add_gathered(units, batch, clip_norm, 2**30)
+    ours = units * (clip_norm / 2**30)
+    modes: tuple[Mode, ...] = ("hooks", "ghost")
+    return {
+        mode: float(np.linalg.norm(clipped_sum(world, mode, clip_norm) - ours))
+        / float(np.linalg.norm(ours))
+        for mode in modes
+    }
+
+
+def _norms(batch: GatheredRows) -> Floats:
+    parts = (batch.own_values, batch.shared_values, batch.dense_values)
+    squares = [np.square(part, dtype=np.float64).reshape(len(part), -1).sum(1) for part in parts]
+    return np.asarray(np.sqrt(sum(squares)))
+
+
+def measure(load: Load, variant: str, how: How) -> dict[str, Any]:
+    """One row: seconds and processor seconds of the best step, and the most memory in MB.
+
+    Changes the threads and cores of the process that calls it.
+    """
+    needed = _TABLES_AT_ONCE * 4 * load.users * load.items * load.dim
+    row: dict[str, Any] = {"items": load.items, "variant": variant}
+    if variant == "hooks" and needed > how.memory:
+        return {
+            **row,
+            "refused": f"two of [{load.users}, {load.items:,}, {load.dim}] float32 and the rest "
+            f"are {needed / 1e9:.1f} GB, {how.memory / 1e9:.1f} GB were free or allowed",
+        }
+    base = _peak_mb()
+    _use(how.threads)
+    warnings.filterwarnings("ignore", message="Full backward hook")
+    wall, processor = _times(_step(variant, World(load)), how.repeats)
+    steps = {"seconds": min(wall), "processor": min(processor), "steps": wall}
+    return {**row, **steps, "base_mb": base, "peak_mb": _peak_mb(), "load": os.getloadavg()[0]}
+
+
+def _peak_mb() -> float:
+    return getrusage(RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _use(threads: int) -> None:
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+    torch.set_num_threads(threads)
+
+
+def _step(variant: str, world: World) -> Callable[[], object]:
+    if variant == "ours":
+        return world.client_step()
+    if variant == "plain":
+        gradients = world.gradients()
+        return lambda: gradients.of_all(world.batch, world.shared, None)
+    if variant == "noise":
+        sampler, noise = FastSampler(), NoiseSource.system()
+        return lambda: sampler.draw((world.rows, world.load.dim), noise)
+    mode: Mode = "hooks" if variant == "hooks" else "ghost"
+    twin = Twin.of(world)
+    return opacus_step(twin, world, mode, clip_norm=1.0, noise_multiplier=_NOISE_MULTIPLIER)
+
+
+def _times(step: Callable[[], object], repeats: int) -> tuple[list[float], list[float]]:
+    """By the clock on the wall and of the processor, behind one step that is not counted."""
+    wall: list[float] = []
+    processor: list[float] = []
+    begun = time.perf_counter()
+    step()
+    while len(wall) < repeats:
+        before = time.perf_counter(), time.process_time()
+        step()
+        wall.append(time.perf_counter() - before[0])
+        processor.append(time.process_time() - before[1])
+        if time.perf_counter() - begun > _MOST_SECONDS:
+            break
+    return wall, processor
+
+
+def _free_bytes() -> float:
+    """Memory that this machine has to give."""
+    path = Path("/proc/meminfo")
+    if path.exists():
+        found = dict(line.split(":", 1) for line in path.read_text().splitlines())
+        return 1024.0 * float(found["MemAvailable"].split()[0])
+    return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Compare, measure, print one JSON object and write the page."""
+    asked = _parser().parse_args(arguments)
+    load = Load(items=0, users=asked.users, events=asked.events, shared=asked.shared, dim=asked.dim)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    threads = min(asked.threads or cores or 1, cores or 1)
+    errors = apart(partial(_alone, relative_errors))
+    sys.stderr.write(f"without noise, relative to ours: {errors}\n")
+    if max(errors.values()) > _MOST_ERROR:
+        raise SystemExit("Opacus and this project sum different things: nothing to compare")
+    rows = []
+    for items in asked.items:
+        for variant in VARIANTS:
+            free = _free_bytes() if asked.memory_gb is None else 1e9 * asked.memory_gb
+            how = How(asked.repeats, threads, free)
+            row = apart(partial(measure, replace(load, items=items), variant, how))
+            rows.append(row)
+            said = row.get("refused") or f"{row['seconds']:.3f} s, {row['peak_mb']:,.0f} MB"
+            sys.stderr.write(f"{items:,} {variant}: {said}\n")
+    sizes = {name: size for name, size in vars(load).items() if name != "items"}
+    facts = {"load": {**sizes, "threads": threads}, "errors": errors, "machine": machine()}
+    aims = write_step_page(asked.out, rows, facts, list(arguments or sys.argv[1:]))
+    sys.stdout.write(json.dumps({**facts, "runs": rows, "aims": aims}) + "\n")
+
+
+def _alone(work: Callable[[], Any]) -> Any:
+    """`work` on one thread: torch's own do not outlive a fork."""
+    torch.set_num_threads(1)
+    warnings.filterwarnings("ignore", message="Full backward hook")
+    return work()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="simulations.benchmarks.dp_step", description=__doc__)
+    sizes = [10_000, 20_000, 100_000, 1_000_000]
+    parser.add_argument("--items", type=int, nargs="+", default=sizes)
+    parser.add_argument("--users", type=int, default=Load.users)
+    parser.add_argument("--events", type=int, default=Load.events)
+    parser.add_argument("--shared", type=int, default=Load.shared)
+    parser.add_argument("--dim", type=int, default=Load.dim)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=None)
+    parser.add_argument("--memory-gb", type=float, default=None)
+    parser.add_argument("--out", type=Path, default=Path("docs/results"))
+    return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""The benchmark of one private step: real Opacus beside ours, at tiny sizes."""
+
+import json
+
+import numpy as np
+import pytest
+
+from simulations.benchmarks.dp_step import VARIANTS, How, main, measure, relative_errors
+from simulations.benchmarks.dp_step_page import aims, ratios
+from simulations.benchmarks.step_load import Load, World
+
+TINY = Load(items=60, users=7, events=9, shared=20, dim=8)
+
+
+def test_opacus_and_ours_sum_the_same_without_noise():
+    errors = relative_errors(TINY)
+    assert set(errors) == {"hooks", "ghost"}
+    assert max(errors.values()) < 1e-6
+
+
+def test_a_client_step_is_one_noisy_sum_over_everybody():
+    world = World(TINY)
+    step = world.client_step()
+    first, second = step(), step()
+    assert first.shape == (world.rows, TINY.dim)
+    assert np.isfinite(first).all()
+    assert not np.array_equal(first, second)  # noise is drawn anew
+    assert 0.5 < np.std(first) < 4.5  # of σ = 1.5, with seven users of norm 1
+
+
+def test_hooks_are_refused_where_memory_does_not_hold_them():
+    huge = Load(items=10**9)
+    row = measure(huge, "hooks", How(1, 1, memory=1e9))
+    assert row["items"] == 10**9
+    assert "seconds" not in row
+    assert "256, 1,000,000,000, 64" in row["refused"]
+
+
+def test_the_page_has_every_variant_and_what_was_refused(tmp_path, capsys):
+    sizes = ["--items", "60", "90", "--users", "6", "--events", "8", "--shared", "10", "--dim", "8"]
+    memory = 2.4 * 4 * 6 * 75 * 8 / 1e9  # between the two
+    more = ["--repeats", "1", "--threads", "1", "--memory-gb", str(memory)]
+    main([*sizes, *more, "--out", str(tmp_path)])
+    said = capsys.readouterr()
+    result = json.loads(said.out)
+    assert [row["variant"] for row in result["runs"]] == [*VARIANTS, *VARIANTS]
+    timed = [row for row in result["runs"] if "refused" not in row]
+    assert len(timed) == 9
+    assert all(row["seconds"] > 0 and row["peak_mb"] >= row["base_mb"] > 0 for row in timed)
+    assert max(result["errors"].values()) < 1e-6
+    assert {aim[""] for aim in result["aims"]} == {"not measured"}
+    page = (tmp_path / "dp-step.md").read_text()
+    assert "refused" in page
+    assert "1.5 times" not in page
+    runs = json.loads((tmp_path / "dp-step.json").read_text())["runs"]
+    assert runs[:-1] == result["runs"]
+
+
+def rows(ours, hooks):
+    seconds = {"ours": ours, "plain": 1.0, "noise": 1.0, "hooks": hooks, "ghost": 10.0}
+    found = [
+        {"items": 20_000, "variant": name, "seconds": s, "processor": s}
+        for name, s in seconds.items()
+    ]
+    return [*found, {"items": 1_000_000, "variant": "ours", "seconds": 3.0, "peak_mb": 1999.0}]
+
+
+@pytest.mark.parametrize(
+    ("ours", "hooks", "verdicts"),
+    [
+        (2.0, 40.0, ["met", "met", "met", "met"]),
+        (2.0, 39.0, ["missed", "met", "met", "met"]),
+        (3.1, 70.0, ["met", "missed", "missed", "met"]),
+    ],
+)
+def test_aims_are_met_or_missed(ours, hooks, verdicts):
+    assert [aim[""] for aim in aims(rows(ours, hooks))] == verdicts
+    assert ratios(rows(ours, hooks), 20_000)["ours / (plain + noise)"] == ours / 2
+
+
+def test_what_was_refused_is_no_ratio():
+    found = [row for row in rows(1.0, 30.0) if row["variant"] != "hooks"]
+    found.append({"items": 20_000, "variant": "hooks", "refused": "too large"})
+    assert "hooks / ours" not in ratios(found, 20_000)
+    assert aims(found)[0][""] == "not measured"
