@@ -19,6 +19,7 @@ KINDS: Final[Mapping[str, str]] = {
     "mf": "common.models.mf:MatrixFactorisation",
     "sequential": "common.models.sequential:Sequential",
     "neural": "common.models.neural:Neural",
+    "transitions": "common.models.transitions:Transitions",
 }
 """Name to `module:class`, loaded when asked for: whoever serves `mf` alone needs no torch."""
 

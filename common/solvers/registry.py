@@ -15,6 +15,7 @@ SOLVERS: Final[Mapping[str, str]] = {
     "subspace": "common.solvers.subspace:Subspace",
     "ials": "common.solvers.ials:Ials",
     "dpsgd": "common.solvers.dpsgd:DpSgd",
+    "transitions": "common.solvers.transitions:TransitionsSolver",
     "sequential": "common.solvers.sequential:Sequential",
     "neural": "common.solvers.neural:Neural",
     "popularity": "common.solvers.popularity:Popularity",

@@ -17,6 +17,7 @@ from simulations.results.membership import run_membership
 from simulations.results.new_items import run_new_items
 from simulations.results.reconstruction import run_reconstruction
 from simulations.results.secure import run_secure
+from simulations.results.sequences import run_sequences
 
 Study = Callable[[Path, Path, Sequence[int], Callable[[str], None]], None]
 
@@ -30,6 +31,7 @@ STUDIES: dict[str, Study] = {
     "new-items": run_new_items,
     "reconstruction": run_reconstruction,
     "secure": run_secure,
+    "sequences": run_sequences,
     "shops": run_shops,
     "retail": run_regions,
 }

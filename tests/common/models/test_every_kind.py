@@ -19,6 +19,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "mf": {"popularity_mix": 0.2},
     "sequential": {"embedding_dim": 8, "length": 6, "blocks": 1, "heads": 2},
     "neural": {"embedding_dim": 8, "feature_width": 4, "head": 4},
+    "transitions": {"context_dim": 5, "length": 4},
     NAME: {},
 }
 REFINED = {"embedding_dim": 8, "head": 4, "share_head": False, "personal_steps": 2}

@@ -32,6 +32,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "dpsgd": {"rounds": 3, "embedding_dim": 4, "negatives": 5},
     "sequential": {"rounds": 2, "embedding_dim": 4, "length": 6, "negatives": 9, **START},
     "neural": {"rounds": 2, "embedding_dim": 4, "length": 6, "negatives": 9, **START},
+    "transitions": {"rounds": 2, "embedding_dim": 3, "length": 4},
     "popularity": {},
 }
 PRIVATE = [name for name in SOLVERS if name != "ials"]

@@ -24,6 +24,7 @@ SMALL = {
     "dpsgd": {"rounds": 2, "local_steps": 2, "embedding_dim": 3, "negatives": 5},
     "sequential": {"rounds": 2, "embedding_dim": 4, "length": 6, "blocks": 1, "negatives": 9},
     "neural": {"rounds": 2, "embedding_dim": 4, "length": 6, "negatives": 9},
+    "transitions": {"rounds": 2, "embedding_dim": 3, "length": 4},
     "popularity": {},
 }
 WITHOUT_PRIVACY = {name: {"local_steps": 2} for name in ("sequential", "neural")}

@@ -77,6 +77,7 @@ SOLVERS: dict[str, dict[str, Any]] = {
     "popularity": {},
     "subspace": {"embedding_dim": 9, "rounds": 2, "unobserved_weight": 0.3},
     "dpsgd": {"embedding_dim": 10, "rounds": 1, "negatives": 30},
+    "transitions": {"embedding_dim": 9, "rounds": 1, "length": 6},
     "sequential": {"embedding_dim": 8, "rounds": 1, "negatives": 30, "length": 20},
     "neural": {"embedding_dim": 8, "rounds": 1, "negatives": 30, "length": 20},
 }
@@ -183,6 +184,14 @@ def test_a_round_of_a_network(name: str, settings: dict[str, Any], table: str) -
     ):
         found = by_user(solver.contribute(step, state, data, np.array(users)))
         assert found == {user: together[user] for user in users if user in together}
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_the_sum_of_contexts(table: str) -> None:
+    solver, data = solver_for("transitions"), make_data()
+    step = len(solver.steps) - 1
+    state = state_for(solver, step, table)
+    assert_alone_as_together(lambda users: solver.contribute(step, state, data, users))
 
 
 @pytest.mark.parametrize("name", [name for name in SOLVERS if name not in ("sequential", "neural")])
