@@ -146,9 +146,8 @@ class TransitionsSolver:
     def _next(self, popularity: Floats, total: NoisyTotal) -> Floats:
         """Rows of the total, less what the noise explains, by popularity^β."""
         relative = popularity / popularity.mean()
-        rows = total.values / np.maximum(relative, np.finfo(np.float64).tiny)[:, None] ** (
-            self.settings.popularity_exponent
-        )
+        divisor = np.maximum(relative, np.finfo(np.float64).tiny)[:, None]
+        rows: Floats = total.values / divisor**self.settings.popularity_exponent
         if total.noise_std == 0:
             return rows
         noise = total.noise_std**2
