@@ -29,7 +29,7 @@ class NeuralSettings(GradientSettings, NeuralModelSettings):
 
     length: int = Field(default=200, ge=1, le=2048)
     """Events of a user that a step reads, known and wanted ones together."""
-    known_share: float = Field(default=0.8, gt=0, lt=1)
+    known_share: float = Field(default=0.5, gt=0, lt=1)
     """Probability with which an event is given; the others, one at least, are looked for."""
     features: HashedSettings = Field(default_factory=HashedSettings)
     """What is read of the catalogue, where `feature_width` asks for features."""

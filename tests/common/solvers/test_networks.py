@@ -123,14 +123,14 @@ def test_explicit_ratings_are_predicted_better_than_by_their_mean() -> None:
 def test_features_alone_place_an_item_that_nobody_met() -> None:
     rows = groups(np.random.default_rng(2), count=5)
     rows = [[item for item in row if item != 21] for row in rows]
-    solver: Any = make_solver("neural", {**FAST, "feature_width": 3, "init_stddev": 1e-3}, facts())
+    settings = {**FAST, "feature_width": 3, "init_stddev": 1e-3, "negatives": 6}
+    solver: Any = make_solver("neural", settings, facts())
     begin = solver.initial_state
     kinds = np.eye(3, dtype=np.float32)[np.arange(ITEMS) % 3]
     solver.initial_state = lambda seed: {**begin(seed), "features": kinds}
     model = solver.finish(train(solver, histories_of(rows)))
-    vectors = model.item_vectors[[18, 19, 20, 21]]
-    likeness = vectors @ vectors[3]
-    assert likeness[0] > max(likeness[1], likeness[2])
+    likeness = model.item_vectors[[3, 4, 5]] @ model.item_vectors[21]
+    assert likeness[0] > 0 > max(likeness[1:])
 
 
 @pytest.mark.parametrize("name", ["sequential", "neural"])
