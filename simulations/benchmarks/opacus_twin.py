@@ -21,7 +21,7 @@ from torch import nn
 from torch.nn import functional
 
 from common.arrays import Floats
-from common.models.networks.base import BLOCKED, POPULARITY, cross_entropies
+from common.models.networks.base import BLOCKED, POPULARITY, candidate_losses
 from common.models.sequential import SequentialModelSettings
 from common.solvers.gradient.examples import Batch
 from simulations.benchmarks.step_load import World
@@ -112,12 +112,7 @@ class Twin(nn.Module):
         for block in self.blocks:
             x = block(x)
         hidden, weight = self.norm(x), self.popularity(torch.ones(batch, 1))
-        shared_bias = weight * example["shared_popularity"] + example["correction"][:, None]
-        own_bias = weight * example["own_popularity"]
-        among_own = hidden @ own.transpose(1, 2) + own_bias[:, None]
-        among_shared = hidden @ shared.transpose(1, 2) + shared_bias[:, None]
-        present, rival = (example[name][:, None] for name in ("present", "rival"))
-        losses = cross_entropies(among_own, among_shared, present, rival)
+        losses = candidate_losses(hidden, own, shared, example, weight)
         of_next = torch.diagonal(losses, offset=1, dim1=1, dim2=2)
         return (of_next * example["present"][:, 1:]).sum(-1) / last
 

@@ -101,7 +101,7 @@ def candidate_losses(
     Args:
         hidden: what own items are scored by, `[..., targets, dim]`.
         own: `[..., own, dim]`.
-        shared: `[shared, dim]`.
+        shared: `[shared, dim]`, or with the leading dimensions of `own`.
         example: `present` `[..., own]`, whether there is an item at all; `rival`
             `[..., shared]`, whether a shared item is none of the user's own; `correction`
             `[...]`; `own_popularity` `[..., own]` and `shared_popularity` `[..., shared]`,
@@ -111,10 +111,12 @@ def candidate_losses(
     own_bias = popularity_weight * example["own_popularity"]
     shared_bias = popularity_weight * example["shared_popularity"]
     shared_bias = shared_bias + example["correction"].unsqueeze(-1)
+    # a bias blocks one vector for each user; a mask on the logits, one for each target
+    own_bias = own_bias.masked_fill(~example["present"], BLOCKED)
+    shared_bias = shared_bias.masked_fill(~example["rival"], BLOCKED)
     among_own = hidden @ own.transpose(-1, -2) + own_bias.unsqueeze(-2)
-    among_shared = hidden @ shared.T + shared_bias.unsqueeze(-2)
-    present, rival = (example[name].unsqueeze(-2) for name in ("present", "rival"))
-    return cross_entropies(among_own, among_shared, present, rival)
+    among_shared = hidden @ shared.transpose(-1, -2) + shared_bias.unsqueeze(-2)
+    return _cross_entropies(among_own, among_shared, among_own)
 
 
 def cross_entropies(
@@ -133,8 +135,15 @@ def cross_entropies(
     """
     own_ones = among_own.masked_fill(~candidates, BLOCKED)
     shared_ones = among_shared.masked_fill(~rival, BLOCKED)
+    return _cross_entropies(own_ones, shared_ones, among_own)
+
+
+def _cross_entropies(
+    own_ones: torch.Tensor, shared_ones: torch.Tensor, wanted: torch.Tensor
+) -> torch.Tensor:
+    """Of `wanted` `[..., own]` among logits of which those that do not count are blocked."""
     total = torch.logaddexp(own_ones.logsumexp(-1), shared_ones.logsumexp(-1))
-    return total.unsqueeze(-1) - among_own
+    return total.unsqueeze(-1) - wanted
 
 
 def uniform(rng: np.random.Generator, *shape: int) -> NDArray[np.float32]:
