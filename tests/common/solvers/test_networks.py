@@ -10,6 +10,7 @@ import pytest
 
 from common.arrays import Histories, Ints, State
 from common.errors import Code, ConfigError, PlanError
+from common.evaluation.ratings import evaluate_ratings
 from common.solvers.base import NoisyTotal, PublicFacts
 from common.solvers.gradient.settings import MOST_STEPS
 from common.solvers.registry import make_solver
@@ -114,10 +115,8 @@ def test_explicit_ratings_are_predicted_better_than_by_their_mean() -> None:
     assert len(solver._draw(0, public).shared) == 1  # its loss reads none
     model: Any = solver.finish(train(solver, histories_of(rows, rated)))
     known = histories_of([row[:6] for row in rows], [r[:6] for r in rated])
-    found = model.ratings(model.fold_in(known))
-    asked = np.array([row[6:] for row in rows])
-    errors = np.take_along_axis(found, asked, axis=1) - np.array([r[6:] for r in rated])
-    assert np.sqrt(np.mean(errors**2)) < 0.75  # 1.5 by the mean
+    asked = histories_of([row[6:] for row in rows], [r[6:] for r in rated])
+    assert evaluate_ratings(model, known, asked).rmse < 0.75  # 1.5 by the mean
 
 
 def test_features_alone_place_an_item_that_nobody_met() -> None:
