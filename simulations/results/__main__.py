@@ -14,6 +14,7 @@ from simulations.results.aggregation import run_aggregation
 from simulations.results.federation import run_federation
 from simulations.results.joining import run_demo, run_regions, run_shops
 from simulations.results.membership import run_membership
+from simulations.results.networks import NETWORKS
 from simulations.results.new_items import run_new_items
 from simulations.results.reconstruction import run_reconstruction
 from simulations.results.secure import run_secure
@@ -23,6 +24,7 @@ Study = Callable[[Path, Path, Sequence[int], Callable[[str], None]], None]
 
 STUDIES: dict[str, Study] = {
     **{solver: partial(run_accuracy, solver) for solver in CASES},
+    **NETWORKS,
     "aggregation": run_aggregation,
     "attacks": run_attacks,
     "demo": run_demo,
