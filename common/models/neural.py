@@ -48,8 +48,8 @@ class NeuralModelSettings(BaseSettings):
     """Length of the vectors."""
     feature_width: int = Field(default=0, ge=0, le=2048)
     """Features of an item, made of the catalogue's text and labels; 0 for none."""
-    recent: int = Field(default=2048, ge=1, le=65_536)
-    """Latest events of a shopper that are read."""
+    recent: int = Field(default=50, ge=1, le=65_536)
+    """Latest events of a shopper that are read; where no times are known, take all."""
     blocks: int = Field(default=1, ge=0, le=12)
     """Residual layers of the user tower."""
     head: int = Field(default=16, ge=0, le=256)
