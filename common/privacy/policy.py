@@ -53,7 +53,14 @@ class Policy(Settings):
     that of Gaussian DP, which is tighter unless users are sampled."""
     modes: tuple[Mode, ...] = ("local",)
     """Who may add the noise; `none` also needs `no_privacy` in client.toml."""
-    solvers: tuple[str, ...] = ("subspace", "dpsgd", "popularity")
+    solvers: tuple[str, ...] = (
+        "subspace",
+        "dpsgd",
+        "transitions",
+        "sequential",
+        "neural",
+        "popularity",
+    )
     """Solvers that may be asked for."""
     servers: tuple[PublicKey, ...] = ()
     """Public keys of the servers that may ask; empty: whoever reaches this client. Models are

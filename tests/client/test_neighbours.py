@@ -19,15 +19,26 @@ from numpy.typing import NDArray
 
 from common.errors import Code
 from common.protocol import OK, Task
+from common.solvers.registry import SOLVERS
 from simulations.run_folder import RunFolder
 
 FLOOR = {"unobserved_weight": 1e-9, "regularisation": 1e-6}
+NETWORK: dict[str, Any] = {
+    "rounds": 1, "start": "random", "embedding_dim": 4, "train_items": True, "negatives": 10,
+}  # fmt: skip
 JOBS: dict[str, dict[str, Any]] = {
     "subspace": {"solver": "subspace", "settings": {**FLOOR, "rounds": 1, "embedding_dim": 4}},
     "dpsgd": {
         "solver": "dpsgd",
         "settings": {**FLOOR, "rounds": 1, "embedding_dim": 4, "local_steps": 1},
     },
+    "transitions": {
+        "solver": "transitions",
+        "settings": {**FLOOR, "rounds": 1, "embedding_dim": 4},
+    },
+    "sequential": {"solver": "sequential", "settings": {**NETWORK, "length": 6, "blocks": 1}},
+    "gru": {"solver": "sequential", "settings": {**NETWORK, "length": 6, "network": "gru"}},
+    "neural": {"solver": "neural", "settings": {**NETWORK, "personal_steps": 1, "length": 6}},
 }
 SENT: dict[str, Callable[[tuple[int, ...]], NDArray[Any]]] = {
     "identical": lambda shape: np.tile(np.linspace(-1.0, 1.0, shape[-1]), (shape[0], 1)),
@@ -59,7 +70,7 @@ def neighbours(
                 rows[~rows["user_id"].isin(users)].to_parquet(other.folder / name, index=False)
             shops.append(other)
         for each in shops:
-            each.allow(solvers=tuple(JOBS))
+            each.allow(solvers=tuple(SOLVERS))
         return shops
 
     return opened
@@ -85,14 +96,16 @@ def test_neighbours_answer_alike_to_a_hostile_server(
     neighbours: Callable[[], list[Any]], solver: str, sent: str
 ) -> None:
     shops = neighbours()
-    for step in (1, 2):  # a round, and the private evaluation
+    # rounds, what follows them, and the private evaluation
+    steps = range(1, 4 if solver == "transitions" else 3)
+    for step in steps:
         replies = [shop.ask(hostile_task(shop, JOBS[solver], step, sent)) for shop in shops]
         assert [reply.code for reply in replies] == [OK] * len(shops)
         forms = [{name: a.shape for name, a in reply.arrays.items()} for reply in replies]
         assert forms == [forms[0]] * len(shops)
         assert all(np.isfinite(a).all() for reply in replies for a in reply.arrays.values())
     kinds = shops[0].kinds()
-    assert kinds == ["open", "admit", "reserve", "spend", "reserve", "spend"]
+    assert kinds == ["open", "admit", *["reserve", "spend"] * len(steps)]
     assert [shop.kinds() for shop in shops] == [kinds] * len(shops)
 
 
@@ -127,7 +140,7 @@ def test_settings_beyond_their_bounds_are_refused_before_anything_is_reserved(
     shop: Any, what: str
 ) -> None:
     solver, settings = BEYOND[what]
-    shop.allow(solvers=tuple(JOBS))
+    shop.allow(solvers=tuple(SOLVERS))
     job = shop.job.model_copy(update={"solver": solver, "settings": settings})
     assert shop.ask(Task(job, 0, {})).code == str(Code.CONFIG_INVALID)
     assert shop.kinds() == ["open", "refuse"]

@@ -6,7 +6,7 @@ from typing import Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from common.privacy.plan import Sampler
+from common.privacy.plan import RowSelection, Sampler
 from common.solvers.aggregation import Aggregation
 from common.solvers.subspace import Subspace
 
@@ -49,6 +49,9 @@ class GradientSettings(Aggregation):
     """Absent: 0.2 without privacy. With privacy the noise does what it is for: 0 and no other."""
     sampler: Sampler = "fast"
     """Law of the noise."""
+    row_selection: RowSelection | None = None
+    """Noise on the items alone that enough users of a step have, as in `dpsgd`; needs
+    `train_items`. Absent: all items. A network's other parameters have noise always."""
     start: Literal["random", "subspace"] | None = None
     """Where vectors of items begin. Absent: `random` without privacy, `subspace` with."""
     start_share: float = Field(default=0.6, ge=1e-3, le=0.999)
@@ -64,4 +67,6 @@ class GradientSettings(Aggregation):
     def _bounded(self) -> Self:
         if (self.rounds or 1) * (self.local_steps or 1) > MOST_STEPS:
             raise ValueError(f"rounds times local_steps is more than {MOST_STEPS}")
+        if self.row_selection is not None and self.row_selection.dense_rows > 0:
+            raise ValueError("row_selection has dense_rows: they are what the network has")
         return self

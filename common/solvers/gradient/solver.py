@@ -22,15 +22,16 @@ import torch
 from numpy.typing import NDArray
 
 from common.arrays import Floats, Ints, State
-from common.errors import Code, PlanError
 from common.models.networks.base import Dropout, Network
 from common.models.networks.packing import Packing
 from common.models.shared_arrays import DENSE, FEATURES, TABLE
 from common.privacy.contributions import Contributions, PlainSum
-from common.privacy.plan import ReleaseShape
+from common.privacy.plan import ReleaseShape, RowSelection
 from common.solvers.base import ArraySpec, ClientData, NoisyTotal, PublicFacts, Step
 from common.solvers.dpsgd_opacus import MOMENTS, Descent
-from common.solvers.gradient.examples import Draw, ExampleMaker
+from common.solvers.gradient.checks import check_mode, check_selection
+from common.solvers.gradient.contained import contained
+from common.solvers.gradient.examples import Batch, Draw, ExampleMaker
 from common.solvers.gradient.gradients import Gradients, device
 from common.solvers.gradient.settings import GradientSettings
 from common.solvers.gradient.start import embeddings_from, first_solver, first_steps
@@ -54,7 +55,8 @@ class GradientSolver:
 
     Guarantee:
         Unit `user`: a contribution depends on one user's events and public state. Shared
-        items and places in histories are one public draw for everybody in a step.
+        items and places in histories are one public draw for everybody in a step. Of whom a
+        gradient cannot be made there is none, and of everybody else there is.
 
     Args:
         settings: of the training.
@@ -67,7 +69,8 @@ class GradientSolver:
 
     Raises:
         PlanError: `plan-mode`, settings that the mode forbids.
-        ConfigError: `config-invalid`, too few clients for the aggregation.
+        ConfigError: `config-invalid`, too few clients for the aggregation, or a choice of rows
+            where vectors of items are not trained.
     """
 
     def __init__(
@@ -91,7 +94,8 @@ class GradientSolver:
         self._packing = Packing.of(network.initial(np.random.default_rng(0)), dim)
         self._first = first_solver(settings.subspace if self._from_subspace else None, facts)
         settings.check_clients(facts.clients, central=facts.central)
-        _check_mode(settings, facts)
+        check_mode(settings, facts)
+        check_selection(settings, train_items=self.train_items)
 
     @property
     def rounds(self) -> int:
@@ -135,6 +139,7 @@ class GradientSolver:
                 sampling_rate=self.sampling_rate,
                 steps=self.local_steps,
                 sampler=self.settings.sampler,
+                selection=self._selection,
             )
             for number in range(1, self.rounds + 1)
         )
@@ -166,11 +171,17 @@ class GradientSolver:
             return
         time = self._time(step, state)
         draw = self._draw(time, state)
-        batch = self._examples.batch(data.histories.take(active), draw)
         gradients = self._gradients(state)
+
+        def examples(some: Ints) -> Batch:
+            return self._examples.batch(data.histories.take(some), draw)
+
         if self.facts.private:
-            yield from gradients.of_each(active, batch, draw.shared)
+            yield from contained(
+                active, lambda some: gradients.of_each(some, examples(some), draw.shared)
+            )
             return
+        batch = examples(active)
         of_items, of_dense = gradients.of_all(batch, draw.shared, self._dropout(time, state))
         yield PlainSum(active, np.concatenate([of_items, of_dense]))
 
@@ -216,6 +227,12 @@ class GradientSolver:
     def _trained_items(self) -> int:
         """Rows of `PARAMETERS` that are vectors of items."""
         return self.facts.n_items if self.train_items else 0
+
+    @property
+    def _selection(self) -> RowSelection | None:
+        """The choice among items; the network's own rows are kept whatever is chosen."""
+        chosen = self.settings.row_selection
+        return chosen and chosen.model_copy(update={"dense_rows": self._packing.rows})
 
     def _inputs(self) -> dict[str, ArraySpec]:
         items = self.facts.n_items
@@ -310,34 +327,6 @@ class GradientSolver:
 
 MAX_TIME: Final = 1 << 20
 """More than a job has steps: seeds of different jobs and steps differ."""
-
-
-def _check_mode(settings: GradientSettings, facts: PublicFacts) -> None:
-    if facts.central and settings.local_steps not in (None, 1):
-        raise _refuse(
-            f"{settings.local_steps} local steps in mode `distributed`: between secure sums a "
-            "client would train on its own share of the noise alone.",
-            "local_steps",
-            "Leave it out, and ask for more rounds: each is one sum.",
-        )
-    if facts.central and settings.sampling_rate not in (None, 1):
-        raise _refuse(
-            f"a sampling rate of {settings.sampling_rate:g} in mode `distributed`: a secure sum "
-            "is planned and charged as one over all users.",
-            "sampling_rate",
-            "Leave it out: 1 is the default.",
-        )
-    if facts.private and settings.dropout:
-        raise _refuse(
-            f"dropout {settings.dropout:g} with privacy: what a user contributes would depend on "
-            "a draw that is not theirs.",
-            "dropout",
-            "Leave it out: the noise keeps a network from fitting too well.",
-        )
-
-
-def _refuse(what: str, where: str, remedy: str) -> PlanError:
-    return PlanError(Code.PLAN_MODE, what, where=where, remedy=remedy)
 
 
 def _seed(state: State) -> int:

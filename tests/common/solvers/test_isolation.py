@@ -245,6 +245,66 @@ def test_a_user_whose_gradient_fails_is_missed_by_nobody(monkeypatch: pytest.Mon
     assert rest == {user: rows for user, rows in whole.items() if user != 40}
 
 
+@pytest.mark.parametrize("name", ["sequential", "neural"])
+@pytest.mark.parametrize("where", ["examples", "gradients"])
+def test_a_user_whose_network_fails_is_missed_by_nobody(
+    monkeypatch: pytest.MonkeyPatch, name: str, where: str
+) -> None:
+    """In the middle of a chunk, while examples are made or while they are differentiated."""
+    from common.solvers.gradient import contained
+    from common.solvers.gradient.gradients import Gradients
+
+    solver: Any = solver_for(name, start="random", train_items=True)
+    data, users = make_data(), np.arange(70)
+    state = state_for(solver, 1, "ordinary")
+    whole = by_user(solver.contribute(1, state, data, users))
+    assert 40 in whole
+    if where == "examples":
+        items, sound = data.histories.take(np.array([40])).items, solver._examples
+
+        class Failing:
+            def batch(self, histories: Histories, draw: Any) -> Any:
+                for user in range(histories.n_users):
+                    if np.array_equal(histories.take(np.array([user])).items, items):
+                        raise MemoryError
+                return sound.batch(histories, draw)
+
+        monkeypatch.setattr(solver, "_examples", Failing())
+    else:
+        chunk = Gradients._chunk
+
+        def failing(self: Gradients, some: Ints, *args: Any) -> Any:
+            if 40 in some:
+                raise RuntimeError("of one user's events")
+            return chunk(self, some, *args)
+
+        monkeypatch.setattr(Gradients, "_chunk", failing)
+    expected = {user: rows for user, rows in whole.items() if user != 40}
+    for at_once in (256, 50):
+        monkeypatch.setattr(contained, "USERS", at_once)
+        assert by_user(solver.contribute(1, state, data, users)) == expected
+
+
+@pytest.mark.parametrize("name", ["sequential", "neural"])
+def test_examples_are_made_of_few_users_at_a_time(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Of all at once, memory would end at some number of users, and with it everybody's part."""
+    solver: Any = solver_for(name, start="random")
+    sound, sizes = solver._examples, []
+
+    class Counting:
+        def batch(self, histories: Histories, draw: Any) -> Any:
+            sizes.append(histories.n_users)
+            return sound.batch(histories, draw)
+
+    monkeypatch.setattr(solver, "_examples", Counting())
+    data, state = make_data(), state_for(solver, 1, "ordinary")
+    list(solver.contribute(1, state, data, np.arange(USERS)))
+    assert max(sizes) <= 256
+    assert sum(sizes) == np.count_nonzero(data.histories.lengths)
+
+
 def test_a_user_who_cannot_be_scored_is_ranked_last_and_nobody_else_is() -> None:
     data = make_data()
     assert data.heldout is not None

@@ -11,7 +11,11 @@ import pytest
 from common.arrays import Histories, Ints, State
 from common.errors import Code, ConfigError, PlanError
 from common.evaluation.ratings import evaluate_ratings
-from common.solvers.base import NoisyTotal, PublicFacts
+from common.privacy.plan import PrivacyPlan, RowSelection
+from common.privacy.planner import make_plan
+from common.privacy.selected import SelectedSum
+from common.privacy.stream import NoiseSource
+from common.solvers.base import NoisyTotal, PublicFacts, Solver
 from common.solvers.gradient.settings import MOST_STEPS
 from common.solvers.registry import make_solver
 
@@ -19,6 +23,9 @@ ITEMS, USERS = 24, 120
 FAST: dict[str, Any] = {
     "embedding_dim": 8, "rounds": 1, "local_steps": 60, "sampling_rate": 1.0,
     "learning_rate": 0.03, "dropout": 0.0,
+}  # fmt: skip
+CHOOSING: dict[str, Any] = {
+    "row_selection": {"threshold": 6.0, "share": 0.2}, "train_items": True,
 }  # fmt: skip
 
 
@@ -43,6 +50,11 @@ def histories_of(rows: list[list[int]], weights: list[list[float]] | None = None
     given = [np.ones(len(row)) for row in rows] if weights is None else weights
     kept = np.concatenate([np.array(w)[s] for w, s in zip(given, sorts, strict=True)])
     return Histories(indptr, items.astype(np.int64), kept, ITEMS, np.concatenate(sorts))
+
+
+def plan_of(solver: Solver) -> PrivacyPlan:
+    shapes = [step.release for step in solver.steps]
+    return make_plan(shapes, epsilon=8.0, delta=1e-4, unit="user", mode="local", population=USERS)
 
 
 def train(solver: Any, histories: Histories, seed: int = 0) -> State:
@@ -152,6 +164,7 @@ def test_defaults_differ_with_privacy(name: str) -> None:
         ({"dropout": 0.1}, {"private": True}),
         ({"local_steps": 2}, {"private": True, "central": True}),
         ({"sampling_rate": 0.5}, {"private": True, "central": True}),
+        (CHOOSING, {"private": True, "central": True}),
     ],
 )
 def test_what_promises_too_little_is_refused(
@@ -160,6 +173,56 @@ def test_what_promises_too_little_is_refused(
     with pytest.raises(PlanError) as caught:
         make_solver(name, settings, facts(**values))
     assert caught.value.code is Code.PLAN_MODE
+
+
+@pytest.mark.parametrize("name", ["sequential", "neural"])
+def test_rows_are_chosen_among_items_and_the_network_is_kept(name: str) -> None:
+    """In the rounds, not in the start, which has no dense rows."""
+    solver = make_solver(name, {**CHOOSING, "rounds": 2}, facts(private=True))
+    dense = solver.model_specs["dense"].shape[0]
+    expected = RowSelection(threshold=6.0, share=0.2, dense_rows=dense)
+    choices = [step.release.selection for step in solver.steps]
+    assert choices[-2:] == [expected, expected]
+    assert not any(choices[:-2])
+    assert solver.steps[-1].release.rows == ITEMS + dense
+
+
+@pytest.mark.parametrize("name", ["sequential", "neural"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"row_selection": {"threshold": 6.0}},
+        {"row_selection": {"threshold": 6.0, "dense_rows": 1}, "train_items": True},
+        {"row_selection": {}, "train_items": True},
+    ],
+    ids=["nothing to choose", "dense rows that are not the network's", "no threshold"],
+)
+def test_a_choice_of_rows_that_is_none_is_refused(name: str, settings: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        make_solver(name, settings, facts(private=True))
+
+
+@pytest.mark.parametrize("name", ["sequential", "neural"])
+def test_items_that_nobody_has_stay_as_they_were(name: str) -> None:
+    """Beneath the threshold in every step; the network's own parameters move all the same."""
+    small = {"embedding_dim": 4, "rounds": 1, "local_steps": 2, "start": "random", "negatives": 1}
+    chosen = {**CHOOSING, "row_selection": {"threshold": 15.0, "share": 0.5}}
+    solver = make_solver(name, {**chosen, **small}, facts(private=True))
+    release = plan_of(solver).releases[1]
+    assert 5 * release.count_noise_std < 15.0
+    data = Data(histories_of([[0, 1, 2]] * 400))
+    state = solver.initial_state(1)
+    public = NoisyTotal(np.ones((ITEMS, 1)), 0.0, 400.0)
+    state = solver.advance(0, state, public)
+    before, touched = state["parameters"], {0, 1, 2}
+    mechanism = SelectedSum(release, NoiseSource.system())
+    for _ in range(2):
+        touched |= set(solver._draw(solver._time(1, state), state).shared.tolist())
+        total = mechanism.sum(solver.contribute(1, state, data, mechanism.sample(400)))
+        state = solver.advance(1, state, NoisyTotal(total, mechanism.noise_std, 400.0))
+    moved = np.any(state["parameters"] != before, axis=1)
+    assert moved[ITEMS:].all()
+    assert {0, 1, 2} <= set(np.flatnonzero(moved[:ITEMS])) <= touched
 
 
 @pytest.mark.parametrize("name", ["sequential", "neural"])
