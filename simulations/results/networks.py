@@ -46,9 +46,9 @@ a step. Settings were chosen on validation events. Exact figures of a simulation
 release.
 """,
     "neural": """
-MovieLens-1M, the split and the 99 negatives of He et al. 2017, ties against the held-out item; HR@10
-and NDCG@10, one client, no privacy (NeuMF .726/.445 with pretraining). Settings were chosen on
-validation events. Exact figures of a simulation, not a private release.
+MovieLens-1M, the split and the 99 negatives of He et al. 2017, ties against the held-out item;
+HR@10 and NDCG@10, one client, no privacy (NeuMF .726/.445 with pretraining). Settings were
+chosen on validation events. Exact figures of a simulation, not a private release.
 """,
 }
 
