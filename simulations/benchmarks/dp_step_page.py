@@ -17,7 +17,7 @@ _AT: Final = 20_000
 _LARGE: Final = 1_000_000
 _NOTES: Final = """
 One step: {users} users × {events} events ({own} own items each), {shared} negatives that all share,
-dim {dim}, {blocks} blocks of attention, the vectors of all items trained, {threads} threads. `ours`
+dim {dim}, {blocks} blocks of attention, the vectors of all items trained, threads: {threads}. `ours`
 is all that a client does to a checked state (sample, draw, windows, gradients of each user, clip,
 integer sum, noise), and gives a noisy sum in float64; its state is in float64 too, as a client
 widens it. `plain` is the gradient of the same losses by autograd without privacy; `noise` the
@@ -118,7 +118,9 @@ def write_step_page(
 _KINDS: Final = ("seconds", "processor")
 _GROWTH: Final = """
 What is left of a step without its noise is what a step touches, which does not depend on the
-catalogue, and the total itself: one array of integers that is made, noised and scaled.
+catalogue, and the total itself: one array of integers that is made, noised and scaled. Bare noise
+fills an array of its own, while in a step it is added to the sum part by part: where the catalogue
+is large the rest is no clean difference.
 """
 
 
