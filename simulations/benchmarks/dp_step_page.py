@@ -17,8 +17,8 @@ _AT: Final = 20_000
 _LARGE: Final = 1_000_000
 _NOTES: Final = """
 One step: {users} users × {events} events ({own} own items each), {shared} negatives that all share,
-dim {dim}, {blocks} blocks of attention, the vectors of all items trained, threads: {threads}. `ours`
-is all that a client does to a checked state (sample, draw, windows, gradients of each user, clip,
+dim {dim}, {blocks} blocks of attention, the vectors of all items trained, threads: {threads}.
+`ours` is all that a client does to a checked state (sample, draw, windows, gradients of each user, clip,
 integer sum, noise), and gives a noisy sum in float64; its state is in float64 too, as a client
 widens it. `plain` is the gradient of the same losses by autograd without privacy; `noise` the
 fast sampler alone on the released matrix. `hooks` and `ghost` are Opacus on a module of torch's
