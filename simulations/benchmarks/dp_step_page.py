@@ -16,14 +16,15 @@ Row = Mapping[str, Any]
 _AT: Final = 20_000
 _LARGE: Final = 1_000_000
 _NOTES: Final = """
-One step: {users} users × {events} events ({own} own items each), {shared} negatives that all share,
-dim {dim}, {blocks} blocks of attention, the vectors of all items trained, threads: {threads}.
-`ours` is all that a client does to a checked state (sample, draw, windows, gradients of each
-user, clip, integer sum, noise), and gives a noisy sum in float64; its state is in float64 too, as a client
-widens it. `plain` is the gradient of the same losses by autograd without privacy; `noise` the
-fast sampler alone on the released matrix. `hooks` and `ghost` are Opacus on a module of torch's
-own layers with the same parameters and loss: clip, sum and noise, without the optimiser's step;
-their noise comes from torch's generator, ours from a cryptographic stream onto a grid.
+One step: {users} users × {events} events ({own} own items each), {shared} negatives that all
+share, dim {dim}, {blocks} blocks of attention, the vectors of all items trained, threads:
+{threads}. `ours` is all that a client does to a checked state (sample, draw, windows, gradients
+of each user, clip, integer sum, noise), and gives a noisy sum in float64; its state is in float64
+too, as a client widens it. `plain` is the gradient of the same losses by autograd without
+privacy; `noise` the fast sampler alone on the released matrix. `hooks` and `ghost` are Opacus on
+a module of torch's own layers with the same parameters and loss: clip, sum and noise, without the
+optimiser's step; their noise comes from torch's generator, ours from a cryptographic stream onto
+a grid.
 
 Without noise, on a small case in which half of the users are clipped, the sums of Opacus differ
 from ours by {errors} of its norm: one result, three ways.
