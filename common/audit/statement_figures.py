@@ -12,6 +12,7 @@ from scipy.special import ndtr
 from common.audit.ledgers import LedgerAudit
 from common.config import Settings
 from common.errors import PlanError
+from common.evaluation.private import STEP as EVALUATION
 from common.privacy.accounting import ACCOUNTANT, epsilon
 from common.privacy.events import (
     DistributedDiscreteGaussianEvent,
@@ -63,12 +64,17 @@ def lines_of_plans(audit: LedgerAudit, shops: int) -> list[Line]:
 
 
 def _plan(plan: PrivacyPlan, times: int, shops: int) -> Line:
-    solver = plan.releases[0].step.partition(".")[0]
     which = "One plan" if times == 1 else f"Each of {times} plans"
-    what = f"{which} of solver {solver}, {len(plan.releases)} releases"
+    what = f"{which} of solver {_solver(plan)}, {len(plan.releases)} releases"
     if chosen := sum(release.selection is not None for release in plan.releases):
         what += f", {chosen} of rows that noised counts choose"
     return line_of(what, [event_of(release) for release in plan.releases], plan.delta, shops)
+
+
+def _solver(plan: PrivacyPlan) -> str:
+    """Whose the last release is that trains; the first ones may be another's, as a start."""
+    steps = [release.step for release in plan.releases if release.step != EVALUATION]
+    return (steps or [EVALUATION])[-1].partition(".")[0]
 
 
 def line_of(what: str, events: Sequence[Event], delta: float, shops: int) -> Line:

@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 from common.errors import Code, ConfigError
 from common.solvers.base import PublicFacts, Solver
 
-__all__ = ["SOLVERS", "make_solver"]
+__all__ = ["GRADIENT_SOLVERS", "SOLVERS", "make_solver"]
 
 SOLVERS: Final[Mapping[str, str]] = {
     "subspace": "common.solvers.subspace:Subspace",
@@ -21,6 +21,9 @@ SOLVERS: Final[Mapping[str, str]] = {
     "popularity": "common.solvers.popularity:Popularity",
 }
 """Name to `module:class`, loaded when asked for: only gradient solvers bring torch."""
+
+GRADIENT_SOLVERS: Final = ("dpsgd", "sequential", "neural")
+"""Those whose clients take steps of their own, `local_steps` of them in a round."""
 
 
 def make_solver(name: str, settings: Mapping[str, Any], facts: PublicFacts) -> Solver:

@@ -66,6 +66,8 @@ def _ratios(
 ) -> Floats:
     """The ratios of one release: <total, g> - |g|²/2 over the variance, on own rows."""
     release = schedule.plan.releases[step]
+    if release.rows < schedule.job.n_items:  # of a network alone: no row is a canary's own
+        return np.zeros(len(canaries.items))
     own = np.zeros((len(canaries.items), release.width))
     shared = np.zeros(len(canaries.items), dtype=np.bool_)
     for state in states:

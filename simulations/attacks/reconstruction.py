@@ -21,6 +21,7 @@ from scipy.special import gammaln, ndtr, ndtri
 from common.arrays import Floats, Histories, Ints
 from common.config import Settings
 from common.errors import Code, DataError
+from common.solvers.registry import GRADIENT_SOLVERS
 from simulations.attacks.reconstruction_rank import (
     average_precision,
     chance_average_precision,
@@ -68,7 +69,7 @@ class ReconstructionSettings(Settings):
     clients: int = Field(default=1, ge=1)
     """Clients that the users are dealt to; the first is looked at."""
     solver: str = "subspace"
-    """What trains; `dpsgd` takes one local step, since a release of several is no one sum."""
+    """What trains; gradient solvers take one local step: a release of several is no one sum."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """Further settings of the solver."""
     step: int | None = Field(default=None, ge=0)
@@ -91,7 +92,7 @@ class ReconstructionSettings(Settings):
         if self.epsilon is not None:
             private = {"epsilon": self.epsilon, "delta": self.delta}
         market = MarketplaceSettings(users=self.users, items=self.items, shops=1, seed=self.seed)
-        single = {"local_steps": 1} if self.solver == "dpsgd" else {}
+        single = {"local_steps": 1} if self.solver in GRADIENT_SOLVERS else {}
         values = {
             "data": self.data,
             "marketplace": None if self.data is not None else market,
@@ -109,7 +110,7 @@ class ReconstructionSettings(Settings):
         """Which step it is."""
         if self.step is not None:
             return self.step
-        return 1 if self.solver in ("subspace", "dpsgd") else 0
+        return 0 if self.solver in ("popularity", "ials") else 1
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from pydantic import Field
@@ -18,7 +18,14 @@ from simulations.scenario import Scenario
 
 __all__ = ["ShadowSettings", "promised_mu"]
 
-_KNOWN_STATES: Final = {"optimizer": "sgd", "momentum": 0.0, "learning_rate": 1e-3}
+_PLAIN: Final = {"optimizer": "sgd", "momentum": 0.0}
+_EVEN: Final = {**_PLAIN, "learning_rate": 1.0, "warm_up": 0.0, "decay": "constant"}
+_KNOWN_STATES: Final[Mapping[str, Mapping[str, Any]]] = {
+    "dpsgd": {**_PLAIN, "learning_rate": 1e-3},
+    "sequential": _EVEN,
+    "neural": _EVEN,
+}
+"""So slow, each in its own units, that states hardly move."""
 
 
 class ShadowSettings(Settings):
@@ -29,9 +36,9 @@ class ShadowSettings(Settings):
     settings: dict[str, Any] = Field(default_factory=dict)
     """Further settings of the solver."""
     known_states: bool = True
-    """Where a client takes steps of its own: plain descent at a learning rate of 0.001, whatever
-    `settings` say. The auditor plays the server, which may choose what no promise depends on,
-    and so knows the states between two releases."""
+    """Where a client takes steps of its own: slow and plain descent, whatever `settings` say. The
+    auditor plays the server, which may choose what no promise depends on, and so knows the states
+    between two releases."""
     epsilon: float | None = 4.0
     """Target ε of the client; None trains in mode `none`."""
     delta: float = Field(default=1e-5, gt=0, lt=1)
@@ -57,7 +64,7 @@ class ShadowSettings(Settings):
         private: dict[str, Any] = {"mode": "none", "no_privacy": True}
         if self.epsilon is not None:
             private = {"epsilon": self.epsilon, "delta": self.delta}
-        known = self.solver == "dpsgd" and self.known_states
+        known = _KNOWN_STATES.get(self.solver, {}) if self.known_states else {}
         market = MarketplaceSettings(
             users=self.users,
             items=self.items,
@@ -68,7 +75,7 @@ class ShadowSettings(Settings):
         values = {
             "marketplace": market,
             "solver": self.solver,
-            "settings": {**self.settings, **(_KNOWN_STATES if known else {})},
+            "settings": {**self.settings, **known},
             "seed": self.seed,
             "fixed_noise": self.fixed_noise,
             **private,

@@ -17,6 +17,7 @@ from common.errors import HushRecError
 from common.job import Job
 from common.pages.markup import Markup
 from common.pages.numbers import big, count
+from common.solvers.registry import GRADIENT_SOLVERS
 from simulations.attacks.bounds import epsilon_of_mu
 from simulations.attacks.many_run import ManyRunSettings, audit_many_run
 from simulations.attacks.membership import (
@@ -118,7 +119,7 @@ class Attack:
 def sizes_for(job: Job) -> AttackSizes:
     """Smaller where each training takes clients through steps of their own."""
     sizes = AttackSizes()
-    if job.solver == "dpsgd":
+    if job.solver in GRADIENT_SOLVERS:
         sizes = AttackSizes(shadows=7, releases=2, targets=20, users=200)
     if job.terms is not None:  # each draw takes as many mechanisms as there are honest shares
         runs = max(_FEWEST_RUNS, sizes.runs * _SHARES // max(_SHARES, job.terms.honest))
@@ -286,7 +287,7 @@ def _reconstruction(job: Job, sizes: AttackSizes, tell: Tell) -> Attack:
 def _one_step(job: Job) -> dict[str, Any]:
     """The attack is on one sum: several local steps are none."""
     settings = alone_settings(job)
-    return {**settings, "local_steps": 1} if job.solver == "dpsgd" else settings
+    return {**settings, "local_steps": 1} if job.solver in GRADIENT_SOLVERS else settings
 
 
 def _reconstruction_words(result: ReconstructionResult) -> str:

@@ -93,7 +93,10 @@ def hostile_task(shop: Any, job: dict[str, Any], step: int, sent: str) -> Task:
 @pytest.mark.parametrize("sent", SENT)
 @pytest.mark.parametrize("solver", JOBS)
 def test_neighbours_answer_alike_to_a_hostile_server(
-    neighbours: Callable[[], list[Any]], solver: str, sent: str
+    neighbours: Callable[[], list[Any]],
+    solver: str,
+    sent: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     shops = neighbours()
     # rounds, what follows them, and the private evaluation
@@ -104,6 +107,7 @@ def test_neighbours_answer_alike_to_a_hostile_server(
         forms = [{name: a.shape for name, a in reply.arrays.items()} for reply in replies]
         assert forms == [forms[0]] * len(shops)
         assert all(np.isfinite(a).all() for reply in replies for a in reply.arrays.values())
+    assert not [record for record in caplog.records if record.exc_info], "contained, but a defect"
     kinds = shops[0].kinds()
     assert kinds == ["open", "admit", *["reserve", "spend"] * len(steps)]
     assert [shop.kinds() for shop in shops] == [kinds] * len(shops)

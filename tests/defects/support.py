@@ -52,11 +52,19 @@ ALARM = 1e-8
 EVALUATION_ROWS = 3
 Change: TypeAlias = Callable[[pd.DataFrame], pd.DataFrame]
 _ONE_STEP = {"rounds": 1, "local_steps": 1, "embedding_dim": 5, "negatives": 20}
+# a rate at which a release, rounded to float32, still holds what was summed
+_NETWORK: dict[str, Any] = {
+    **_ONE_STEP, "start": "random", "train_items": True, "length": 10,
+    "optimizer": "sgd", "learning_rate": 1e4,
+}  # fmt: skip
 JOBS: dict[str, dict[str, Any]] = {
     "popularity": {"solver": "popularity", "settings": {}},
     "subspace": {"solver": "subspace", "settings": {"rounds": 1, "embedding_dim": 4}},
     "dpsgd": {"solver": "dpsgd", "settings": _ONE_STEP},
     "dpsgd-fast": {"solver": "dpsgd", "settings": {**_ONE_STEP, "sampler": "fast"}},
+    "transitions": {"solver": "transitions", "settings": {"rounds": 1, "embedding_dim": 4}},
+    "sequential": {"solver": "sequential", "settings": {**_NETWORK, "blocks": 1, "heads": 1}},
+    "neural": {"solver": "neural", "settings": {**_NETWORK, "head": 0}},
 }
 """Every solver with a private mode, by both samplers; a private evaluation comes on top."""
 SOLVERS = [name for name in JOBS if name == JOBS[name]["solver"]]

@@ -13,7 +13,7 @@ from client.store import ClientStore
 from common.arrays import Floats, Histories, Ints
 from common.privacy import summing
 from common.privacy.contributions import Contributions, SparseRows
-from common.privacy.gathered import GatheredRows
+from common.privacy.gathered import PADDING, GatheredRows
 from common.privacy.gathered_sum import add_gathered
 from common.privacy.grid import quantise
 from common.privacy.mechanisms import GaussianSum
@@ -102,7 +102,14 @@ def by_activity(monkeypatch: pytest.MonkeyPatch) -> None:
         lengths = np.diff(block.indptr)
         return quantise(block, clip_norm, clip_grid) * np.repeat(lengths, lengths)[:, None]
 
+    def added(total: Ints, batch: GatheredRows, clip_norm: float, clip_grid: int) -> None:
+        for user in range(len(batch.users)):
+            alone, one = np.zeros_like(total), batch.take(slice(user, user + 1))
+            add_gathered(alone, one, clip_norm, clip_grid)
+            total += alone * np.count_nonzero(one.own_rows != PADDING)
+
     monkeypatch.setattr(summing, "quantise", weighted)
+    monkeypatch.setattr(summing, "add_gathered", added)
 
 
 def round_the_clip(monkeypatch: pytest.MonkeyPatch) -> None:

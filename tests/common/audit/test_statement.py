@@ -145,6 +145,22 @@ def test_a_plan_that_chooses_rows_says_so() -> None:
     assert "noised counts" not in statement(found, policy()).plans[0].what
 
 
+def test_a_plan_is_named_by_what_trains_and_not_by_its_start_or_its_evaluation() -> None:
+    names = ("subspace.popularity", "sequential.round_1", "evaluation.leave_one_out")
+    made = make_plan(
+        [ReleaseShape(step=name, rows=9, width=1, share=1.0) for name in names],
+        epsilon=2.0,
+        delta=DELTA,
+        unit="user",
+        mode="local",
+        population=2000,
+    )
+    found = audit(2.0)
+    with_it = LedgerAudit(**{**vars(found), "jobs": (replace(found.jobs[0], plan=made),)})
+    (line,) = statement(with_it, policy()).plans
+    assert line.what == "One plan of solver sequential, 3 releases"
+
+
 def test_many_kinds_of_plans_have_three_lines() -> None:
     lines = statement(audit(1.0, 1.5, 2.0, 2.5, 3.0, 3.0), policy()).plans
     assert len(lines) == 3

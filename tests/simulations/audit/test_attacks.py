@@ -31,9 +31,10 @@ def test_attacks_have_the_settings_of_the_run(audited: RunAudit) -> None:
         assert attack.seconds > 0
 
 
-def test_a_step_through_clients_is_attacked_less(done: Path) -> None:
+@pytest.mark.parametrize("solver", ["dpsgd", "sequential", "neural"])
+def test_a_step_through_clients_is_attacked_less(done: Path, solver: str) -> None:
     job = read_job(done)
-    small = sizes_for(job.model_copy(update={"solver": "dpsgd"}))
+    small = sizes_for(job.model_copy(update={"solver": solver}))
     assert small.shadows < sizes_for(job).shadows
     assert small.releases < sizes_for(job).releases
 
