@@ -72,13 +72,13 @@ def add_gathered(total: Ints, batch: GatheredRows, clip_norm: float, clip_grid: 
     at_once = max(1, _SCRATCH_VALUES // values)
     starts = range(0, users, at_once)
     threads = min(cores(), len(starts), max(1, users * values // _WORTH_A_THREAD))
-    lock, order = Lock(), _order(batch)
+    lock, (order, lengths) = Lock(), _order(batch)
 
     def work(first: int) -> None:
         worker = _Worker(total, lock, clip_norm, clip_grid, batch, min(at_once, users))
         for start in starts[first::threads]:
             some = slice(start, start + at_once)
-            worker.add(batch.take(some), order[some])
+            worker.add(batch.take(some), order[some], lengths[some])
         worker.finish(batch)
 
     if threads == 1:
@@ -108,7 +108,7 @@ class _Worker:
         self._units = np.empty(self._scratch.shape, dtype=np.int64)
         self._sum = np.zeros((shared + dense, batch.width), dtype=np.int64)
 
-    def add(self, part: GatheredRows, order: Ints) -> None:
+    def add(self, part: GatheredRows, order: Ints, lengths: Ints) -> None:
         """Clip and truncate at most as many users as there is scratch for, and add them."""
         scratch, own = self._scratch[: len(part.users)], part.own_rows.shape[1]
         is_own = part.own_rows != PADDING
@@ -120,7 +120,7 @@ class _Worker:
         _relative(scratch, part, own_values, np.where(usable, peaks, 1.0))
         scratch[~usable] = 0.0
         squares = _squares(scratch)
-        factors = factors_of(*_in_order(squares, order, is_own), peaks, self._clip_norm)
+        factors = factors_of(*_in_order(squares, order, lengths), peaks, self._clip_norm)
         scratch *= factors[:, None, None]
         scratch *= self._clip_grid * MARGIN
         np.trunc(scratch, out=scratch)
@@ -169,27 +169,31 @@ def _squares(scratch: Floats) -> Floats:
     return squares.reshape(users, rows)
 
 
-def _order(batch: GatheredRows) -> Ints:
-    """Places of each user's own and shared rows in increasing order, padding behind them."""
+def _order(batch: GatheredRows) -> tuple[Ints, Ints]:
+    """Places of each user's own and shared rows in increasing order, and how many there are.
+
+    Behind them come padding, and shared rows that are the user's own too: written out, these are
+    one row, and a zero among the terms of a sum would round it otherwise.
+    """
     users, own = batch.own_rows.shape
     rows = np.empty((users, own + len(batch.shared_rows)), dtype=np.int64)
     rows[:, :own] = batch.own_rows
     rows[:, :own][batch.own_rows == PADDING] = np.iinfo(np.int64).max
     rows[:, own:] = batch.shared_rows
-    return np.argsort(rows, axis=1)
+    rows[:, own:][_own_too(batch)] = np.iinfo(np.int64).max
+    return np.argsort(rows, axis=1), np.sum(rows != np.iinfo(np.int64).max, axis=1)
 
 
-def _in_order(squares: Floats, order: Ints, is_own: NDArray[np.bool_]) -> tuple[Floats, Ints]:
+def _in_order(squares: Floats, order: Ints, lengths: Ints) -> tuple[Floats, Ints]:
     """Each user's squares in the order of rows, without padding, and where each user begins."""
     gathered = order.shape[1]
     squares[:, :gathered] = np.take_along_axis(squares[:, :gathered], order, axis=1)
-    padding = is_own.shape[1] - is_own.sum(axis=1)
-    lengths = squares.shape[1] - padding
-    indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    if not np.any(padding):
+    dense = squares.shape[1] - gathered
+    indptr = np.concatenate([[0], np.cumsum(lengths + dense)]).astype(np.int64)
+    if np.all(lengths == gathered):
         return squares.reshape(-1), indptr
     column = np.arange(squares.shape[1])
-    there = (column < gathered - padding[:, None]) | (column >= gathered)
+    there = (column < lengths[:, None]) | (column >= gathered)
     return squares[there], indptr
 
 

@@ -7,10 +7,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from common.errors import Code, PrivacyError
-from common.privacy import gathered_sum
+from common.privacy import gathered_sum, grid
 from common.privacy.gathered import PADDING, GatheredRows, dense_rows
 from common.privacy.gathered_sum import add_gathered, has_twofold_rows
-from common.privacy.grid import quantise
+from common.privacy.grid import factors_of, quantise
 from common.privacy.mechanisms import GaussianSum
 from common.privacy.plan import Release
 from common.privacy.stream import NoiseSource
@@ -109,6 +109,21 @@ def test_shared_rows_that_are_own_ones_and_zero_are_none(seed, width, zero):
     total = np.zeros(shape_of(batch, 300), dtype=np.int64)
     add_gathered(total, batch, 1.0, 2**30)
     assert np.array_equal(total, written_out(batch, total.shape, 1.0, 2**30))
+    # to the last bit of the norm, which an integer hardly ever shows
+    in_order = []
+
+    def watched(squares, *args):
+        in_order.append(squares.copy())
+        return factors_of(squares, *args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (gathered_sum, grid):
+            patch.setattr(module, "factors_of", watched)
+        add_gathered(total, batch, 1.0, 2**30)
+        written_out(batch, total.shape, 1.0, 2**30)
+    fast, slow = (np.concatenate(parts) for parts in (in_order[:1], in_order[1:]))
+    assert len(in_order) == 2
+    assert np.array_equal(fast, slow)
     batch.shared_values[3, 0, -1] = 1e-30
     assert np.flatnonzero(has_twofold_rows(batch)).tolist() == [3]
 
