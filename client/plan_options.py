@@ -28,7 +28,9 @@ __all__ = [
     "Threshold",
 ]
 
-Solver: TypeAlias = Annotated[str, typer.Option(help="subspace | dpsgd | popularity")]
+Solver: TypeAlias = Annotated[
+    str, typer.Option(help="subspace | dpsgd | transitions | sequential | neural | popularity")
+]
 Items: TypeAlias = Annotated[int | None, typer.Option(help="Items of the catalogue.")]
 Population: TypeAlias = Annotated[int | None, typer.Option(help="Declared users of all clients.")]
 Clients: TypeAlias = Annotated[

@@ -40,7 +40,10 @@ Resume: TypeAlias = Annotated[
     str | None,
     typer.Option(help="Name of a training that was begun: follow it, or go on, as a person."),
 ]
-Solver: TypeAlias = Annotated[str | None, typer.Option(help="subspace, ials, dpsgd, popularity.")]
+Solver: TypeAlias = Annotated[
+    str | None,
+    typer.Option(help="subspace, ials, dpsgd, transitions, sequential, neural, popularity."),
+]
 Setting: TypeAlias = Annotated[
     list[str] | None, typer.Option("--set", help="NAME=VALUE, a setting of the solver.")
 ]

@@ -33,7 +33,12 @@ def simulate(
         int | None, typer.Option(help="Under column: smaller regions are joined.")
     ] = None,
     model: Annotated[str | None, typer.Option(help="Kind of the model, the solver's.")] = None,
-    solver: Annotated[str | None, typer.Option(help="subspace | ials | dpsgd | popularity")] = None,
+    solver: Annotated[
+        str | None,
+        typer.Option(
+            help="subspace | ials | dpsgd | transitions | sequential | neural | popularity"
+        ),
+    ] = None,
     serving: Annotated[str | None, typer.Option(help="joint | shop")] = None,
     mode: Annotated[str | None, typer.Option(help="local | distributed | none")] = None,
     no_privacy: Annotated[

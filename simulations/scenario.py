@@ -38,7 +38,7 @@ class Scenario(Settings):
     model: str | None = None
     """Kind of the model; absent: what the solver makes. Another one is refused."""
     solver: str = "subspace"
-    """How: `subspace`, `ials`, `dpsgd` or `popularity`."""
+    """How: a name in `common.solvers.registry.SOLVERS`."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """Further settings of the solver."""
     rounds: int | None = Field(default=None, gt=0)

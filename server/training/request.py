@@ -21,7 +21,7 @@ class Request(Settings):
     """One training. What is absent has the value that operators would expect."""
 
     solver: str = "subspace"
-    """How: `subspace`, `ials`, `dpsgd` or `popularity`."""
+    """How: a name in `common.solvers.registry.SOLVERS`."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """Further settings of the solver."""
     rounds: int | None = Field(default=None, gt=0)

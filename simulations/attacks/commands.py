@@ -26,7 +26,12 @@ _BROKEN: Final = 1
 
 
 def attack_one_run(
-    solver: Annotated[str | None, typer.Option(help="subspace | ials | dpsgd | popularity")] = None,
+    solver: Annotated[
+        str | None,
+        typer.Option(
+            help="subspace | ials | dpsgd | transitions | sequential | neural | popularity"
+        ),
+    ] = None,
     epsilon: Annotated[float, typer.Option(help="Target ε of the client.")] = 4.0,
     delta: Annotated[float | None, typer.Option(help="δ of promise and bound.")] = None,
     no_privacy: Annotated[bool, typer.Option("--no-privacy", help="Mode none.")] = False,
@@ -57,7 +62,10 @@ def attack_one_run(
 
 
 def attack_many_run(
-    solver: Annotated[str | None, typer.Option(help="subspace | dpsgd | popularity")] = None,
+    solver: Annotated[
+        str | None,
+        typer.Option(help="subspace | dpsgd | transitions | sequential | neural | popularity"),
+    ] = None,
     epsilon: Annotated[float, typer.Option(help="Target ε of the plan.")] = 4.0,
     delta: Annotated[float | None, typer.Option(help="δ of promise and bound.")] = None,
     part: Annotated[str | None, typer.Option(help="step | plan: one sum, or all at once.")] = None,

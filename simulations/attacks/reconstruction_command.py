@@ -26,7 +26,10 @@ def attack_reconstruction(
     data: Annotated[str | None, typer.Option(help="Events; absent: a marketplace.")] = None,
     users: Annotated[int | None, typer.Option(help="Users of the marketplace.")] = None,
     clients: Annotated[int | None, typer.Option(help="Number of clients.")] = None,
-    solver: Annotated[str | None, typer.Option(help="subspace | dpsgd | popularity")] = None,
+    solver: Annotated[
+        str | None,
+        typer.Option(help="subspace | dpsgd | transitions | sequential | neural | popularity"),
+    ] = None,
     step: Annotated[int | None, typer.Option(help="Step of the job, from 0.")] = None,
     epsilon: Annotated[float, typer.Option(help="Target ε of each client.")] = 8.0,
     no_privacy: Annotated[bool, typer.Option("--no-privacy", help="Mode none.")] = False,
