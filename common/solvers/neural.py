@@ -21,7 +21,7 @@ from common.solvers.gradient.examples import Batch, Draw, rivals, windows
 from common.solvers.gradient.settings import GradientSettings
 from common.solvers.gradient.solver import GradientSolver
 
-__all__ = ["Neural", "NeuralSettings"]
+__all__ = ["Neural", "NeuralSettings", "Parts"]
 
 
 class NeuralSettings(GradientSettings, NeuralModelSettings):
@@ -36,7 +36,7 @@ class NeuralSettings(GradientSettings, NeuralModelSettings):
 
 
 @dataclass(frozen=True)
-class _Parts:
+class Parts:
     """Some events of each user, split into known and wanted ones; one at least is wanted.
 
     Guarantee:
@@ -81,7 +81,7 @@ class Neural(GradientSolver):
             settings,
             facts,
             network=self._model_settings.network,
-            examples=_Parts(settings),
+            examples=Parts(settings),
             name="neural",
             dim=settings.embedding_dim,
             width=settings.feature_width,

@@ -15,7 +15,7 @@ from common.solvers.gradient.examples import Batch, Draw, rivals, windows
 from common.solvers.gradient.settings import GradientSettings
 from common.solvers.gradient.solver import GradientSolver
 
-__all__ = ["Sequential", "SequentialSettings"]
+__all__ = ["Sequential", "SequentialSettings", "Windows"]
 
 
 class SequentialSettings(GradientSettings, SequentialModelSettings):
@@ -23,7 +23,7 @@ class SequentialSettings(GradientSettings, SequentialModelSettings):
 
 
 @dataclass(frozen=True)
-class _Windows:
+class Windows:
     """Consecutive events of each user; every one but the first is predicted.
 
     Attributes:
@@ -49,7 +49,7 @@ class Sequential(GradientSolver):
             settings,
             facts,
             network=settings.loss,
-            examples=_Windows(settings.length),
+            examples=Windows(settings.length),
             name="sequential",
             dim=settings.embedding_dim,
         )

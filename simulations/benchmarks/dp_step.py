@@ -1,6 +1,8 @@
 """One private gradient step beside Opacus', beside none, and beside bare noise.
 
-`python -m simulations.benchmarks.dp_step [--items 10000 20000 100000 1000000] [--out DIR]`
+`python -m simulations.benchmarks.dp_step [--network attention|neural|both] [--items N ...]`
+
+Of two networks: `attention`, and `neural`, the two towers with the head on a pooled vector.
 
 ours      a client's step on the whole table: sample, draw, windows of histories, gradients of
           each user, clip, integer sum, noise of the fast sampler
@@ -24,9 +26,10 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from resource import RUSAGE_SELF, getrusage
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import numpy as np
 import torch
@@ -39,11 +42,12 @@ from common.privacy.stream import NoiseSource
 from simulations.benchmarks.apart import apart
 from simulations.benchmarks.dp_step_page import write_step_page
 from simulations.benchmarks.machine import machine
-from simulations.benchmarks.opacus_twin import Mode, Twin, clipped_sum, opacus_step
-from simulations.benchmarks.step_load import Load, World
+from simulations.benchmarks.opacus_twin import Mode, clipped_sum, opacus_step, twin_of
+from simulations.benchmarks.step_load import Load, NetworkName, World
 
-__all__ = ["VARIANTS", "main", "measure", "relative_errors"]
+__all__ = ["NETWORKS", "VARIANTS", "main", "measure", "relative_errors"]
 
+NETWORKS: Final[tuple[NetworkName, ...]] = get_args(NetworkName)
 VARIANTS: Final = ("ours", "plain", "noise", "hooks", "ghost")
 _SMALL: Final = Load(items=200, users=24, events=20, shared=40, dim=16)
 _MOST_SECONDS: Final = 25.0
@@ -101,7 +105,7 @@ def measure(load: Load, variant: str, how: How) -> dict[str, Any]:
     Changes the threads and cores of the process that calls it.
     """
     needed = _TABLES_AT_ONCE * 4 * load.users * load.items * load.dim
-    row: dict[str, Any] = {"items": load.items, "variant": variant}
+    row: dict[str, Any] = {"network": load.network, "items": load.items, "variant": variant}
     if variant == "hooks" and needed > how.memory:
         return {
             **row,
@@ -136,7 +140,7 @@ def _step(variant: str, world: World) -> Callable[[], object]:
         sampler, noise = FastSampler(), NoiseSource.system()
         return lambda: sampler.draw((world.rows, world.load.dim), noise)
     mode: Mode = "hooks" if variant == "hooks" else "ghost"
-    twin = Twin.of(world)
+    twin = twin_of(world)
     return opacus_step(twin, world, mode, clip_norm=1.0, noise_multiplier=_NOISE_MULTIPLIER)
 
 
@@ -169,25 +173,37 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Compare, measure, print one JSON object and write the page."""
     asked = _parser().parse_args(arguments)
     load = Load(items=0, users=asked.users, events=asked.events, shared=asked.shared, dim=asked.dim)
+    networks = NETWORKS if asked.network == "both" else (asked.network,)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     threads = min(asked.threads or cores or 1, cores or 1)
-    errors = apart(partial(_alone, relative_errors))
-    sys.stderr.write(f"without noise, relative to ours: {errors}\n")
-    if max(errors.values()) > _MOST_ERROR:
-        raise SystemExit("Opacus and this project sum different things: nothing to compare")
+    errors = {network: _compared(network) for network in networks}
     rows = []
-    for items in asked.items:
-        for variant in VARIANTS:
-            free = _free_bytes() if asked.memory_gb is None else 1e9 * asked.memory_gb
-            how = How(asked.repeats, threads, free)
-            row = apart(partial(measure, replace(load, items=items), variant, how))
-            rows.append(row)
-            said = row.get("refused") or f"{row['seconds']:.3f} s, {row['peak_mb']:,.0f} MB"
-            sys.stderr.write(f"{items:,} {variant}: {said}\n")
-    sizes = {name: size for name, size in vars(load).items() if name != "items"}
+    for network, items, variant in product(networks, asked.items, VARIANTS):
+        free = _free_bytes() if asked.memory_gb is None else 1e9 * asked.memory_gb
+        how = How(asked.repeats, threads, free)
+        sized = replace(load, network=network, items=items)
+        row = apart(partial(measure, sized, variant, how))
+        rows.append(row)
+        said = row.get("refused") or f"{row['seconds']:.3f} s, {row['peak_mb']:,.0f} MB"
+        sys.stderr.write(f"{network}, {items:,} {variant}: {said}\n")
+    sizes = {name: size for name, size in vars(load).items() if name not in ("items", "network")}
     facts = {"load": {**sizes, "threads": threads}, "errors": errors, "machine": machine()}
     aims = write_step_page(asked.out, rows, facts, list(arguments or sys.argv[1:]))
     sys.stdout.write(json.dumps({**facts, "runs": rows, "aims": aims}) + "\n")
+
+
+def _compared(network: NetworkName) -> dict[str, float]:
+    """The errors of `relative_errors`, none of which is large.
+
+    Raises:
+        SystemExit: one is.
+    """
+    work = partial(relative_errors, replace(_SMALL, network=network))
+    errors: dict[str, float] = apart(partial(_alone, work))
+    sys.stderr.write(f"{network}, without noise, relative to ours: {errors}\n")
+    if max(errors.values()) > _MOST_ERROR:
+        raise SystemExit("Opacus and this project sum different things: nothing to compare")
+    return errors
 
 
 def _alone(work: Callable[[], Any]) -> Any:
@@ -200,6 +216,7 @@ def _alone(work: Callable[[], Any]) -> Any:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="simulations.benchmarks.dp_step", description=__doc__)
     sizes = [10_000, 20_000, 100_000, 1_000_000]
+    parser.add_argument("--network", choices=[*NETWORKS, "both"], default="both")
     parser.add_argument("--items", type=int, nargs="+", default=sizes)
     parser.add_argument("--users", type=int, default=Load.users)
     parser.add_argument("--events", type=int, default=Load.events)

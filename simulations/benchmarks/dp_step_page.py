@@ -16,9 +16,10 @@ Row = Mapping[str, Any]
 _AT: Final = 20_000
 _LARGE: Final = 1_000_000
 _NOTES: Final = """
-One step: {users} users × {events} events ({own} own items each), {shared} negatives that all
-share, dim {dim}, {blocks} blocks of attention, the vectors of all items trained, threads:
-{threads}. `ours` is all that a client does to a checked state (sample, draw, windows, gradients
+One step: {users} users × {events} events, {shared} negatives that all share, dim {dim}, the
+vectors of all items trained, threads: {threads}. {networks}
+
+`ours` is all that a client does to a checked state (sample, draw, windows, gradients
 of each user, clip, integer sum, noise), and gives a noisy sum in float64; its state is in float64
 too, as a client widens it. `plain` is the gradient of the same losses by autograd without
 privacy; `noise` the fast sampler alone on the released matrix. `hooks` and `ghost` are Opacus on
@@ -27,7 +28,7 @@ optimiser's step; their noise comes from torch's generator, ours from a cryptogr
 a grid.
 
 Without noise, on a small case in which half of the users are clipped, the sums of Opacus differ
-from ours by {errors} of its norm: one result, three ways.
+from ours, in parts of its norm, by {errors}: one result, three ways.
 
 Every variant is timed in a process of its own behind one step that is not counted; seconds are of
 the best of {repeats} steps, by the clock on the wall, and of the processor, of all threads
@@ -35,14 +36,31 @@ together. Memory is the most that the process ever had, its imports (about {base
 tables included. Load of the machine, over the last minute, with other work on it where that is
 more than a process makes alone: {load}. Aims are held against the clock; where others took it,
 ratios of processor time say more.
+
+Opacus' step contains what `plain` does (twice backward in `ghost`), so that a step can be faster
+than Opacus' by at most Opacus' time over `plain`, however little privacy costs, unless it is
+faster than `plain` itself. The tables of what privacy adds leave the network's own work out.
+
+What is left of a step without its noise is what a step touches, which does not depend on the
+catalogue, and the total itself: one array of integers that is made, noised and scaled. Bare noise
+fills an array of its own, while in a step it is added to the sum part by part: where the catalogue
+is large the rest is no clean difference.
 """
+_TITLES: Final = {"attention": "Attention", "neural": "Two towers"}
+_NETWORKS: Final = {
+    "attention": """`attention` has two blocks, reads one item more of each user than it predicts,
+and scores every later one after what came before it.""",
+    "neural": """`neural` has two towers and a head at their defaults, without features and personal
+steps: about half of a user's items are pooled to one vector, and the others are looked for among
+them and the negatives.""",
+}
 
 
 def ratios(rows: Sequence[Row], items: int, kind: str = "seconds") -> dict[str, float]:
     """How many times as long as `ours`, and `ours` over a step without privacy and noise.
 
     Args:
-        rows: of all sizes.
+        rows: of one network, all sizes.
         items: of which size.
         kind: `seconds` or `processor`.
     """
@@ -57,7 +75,7 @@ def ratios(rows: Sequence[Row], items: int, kind: str = "seconds") -> dict[str, 
 
 
 def aims(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Each aim with what was found: met, missed, or not measured."""
+    """Each aim with what was found of one network: met, missed, or not measured."""
     here, processor = ratios(rows, _AT), ratios(rows, _AT, "processor")
     memory = [r["peak_mb"] for r in rows if r["items"] == _LARGE and r["variant"] == "ours"]
     wanted = [
@@ -88,10 +106,16 @@ def _verdict(found: float | None, aim: float, bound: str) -> str:
 
 def write_step_page(
     folder: Path, rows: Sequence[Row], facts: Mapping[str, Any], arguments: Sequence[str]
-) -> list[dict[str, Any]]:
-    """Write `dp-step.md` and `dp-step.json`; the aims and what was found."""
-    found = aims(rows)
-    sizes = sorted({row["items"] for row in rows})
+) -> dict[str, list[dict[str, Any]]]:
+    """Write `dp-step.md` and `dp-step.json`; the aims of each network and what was found."""
+    networks = list(facts["errors"])
+    of_each = {name: [row for row in rows if row["network"] == name] for name in networks}
+    tables: dict[str, pd.DataFrame] = {}
+    words: dict[str, str] = {}
+    for name, some in of_each.items():
+        for caption, table in _tables(some).items():
+            tables[f"{_TITLES[name]}: {caption}"] = table
+        words[f"{_TITLES[name]}: {_PEAK}"] = _refusals(some)
     write_page(
         folder,
         "dp-step",
@@ -99,46 +123,40 @@ def write_step_page(
         command=" ".join(["python -m simulations.benchmarks.dp_step", *_without_out(arguments)]),
         notes=_notes(rows, facts),
         rows=[*rows, {"errors": facts["errors"]}],
-        tables={
-            "Aims": pd.DataFrame(found),
-            "Seconds of a step (of the processor)": _times(rows, sizes),
-            "Peak memory, MB": _memory(rows, sizes),
-            "Ratios, by the clock (of processor time)": _ratio_table(rows, sizes),
-            "What privacy adds: seconds over plain (of the processor)": _added(rows, sizes),
-            "How ours grows, seconds (of the processor)": _growth(rows, sizes),
-        },
-        words={
-            "Aims": _flat(_BOUND),
-            "Peak memory, MB": _refusals(rows),
-            "How ours grows, seconds (of the processor)": _flat(_GROWTH),
-        },
+        tables=tables,
+        words=words,
     )
-    return found
+    return {name: aims(some) for name, some in of_each.items()}
 
 
 _KINDS: Final = ("seconds", "processor")
-_GROWTH: Final = """
-What is left of a step without its noise is what a step touches, which does not depend on the
-catalogue, and the total itself: one array of integers that is made, noised and scaled. Bare noise
-fills an array of its own, while in a step it is added to the sum part by part: where the catalogue
-is large the rest is no clean difference.
-"""
+_PEAK: Final = "peak memory, MB"
 
 
-_BOUND: Final = """
-Opacus' step contains what `plain` does (twice backward in `ghost`), so that a step can be faster
-than Opacus' by at most Opacus' time over `plain`, however little privacy costs, unless it is
-faster than `plain` itself. The table of what privacy adds leaves the network's own work out.
-"""
+def _tables(rows: Sequence[Row]) -> dict[str, pd.DataFrame]:
+    """All tables of one network, by caption."""
+    sizes = sorted({row["items"] for row in rows})
+    return {
+        "aims": pd.DataFrame(aims(rows)),
+        "seconds of a step (of the processor)": _times(rows, sizes),
+        _PEAK: _memory(rows, sizes),
+        "ratios, by the clock (of processor time)": _ratio_table(rows, sizes),
+        "what privacy adds, seconds over plain (of the processor)": _added(rows, sizes),
+        "how ours grows, seconds (of the processor)": _growth(rows, sizes),
+    }
 
 
 def _notes(rows: Sequence[Row], facts: Mapping[str, Any]) -> str:
     load, timed = facts["load"], [row for row in rows if "load" in row]
     loads = [row["load"] for row in timed]
     text = _NOTES.format(
-        **{name: load[name] for name in ("users", "events", "shared", "dim", "blocks", "threads")},
-        own=load["events"] + 1,
-        errors=" and ".join(f"{error:.1e} (`{mode}`)" for mode, error in facts["errors"].items()),
+        **{name: load[name] for name in ("users", "events", "shared", "dim", "threads")},
+        networks=" ".join(_NETWORKS[name] for name in facts["errors"]),
+        errors=", ".join(
+            f"{error:.1e} (`{network}`, `{mode}`)"
+            for network, found in facts["errors"].items()
+            for mode, error in found.items()
+        ),
         repeats=max((len(row["steps"]) for row in timed), default=0),
         base=min((row["base_mb"] for row in timed), default=0.0),
         load=f"{min(loads, default=0.0):.1f} to {max(loads, default=0.0):.1f}",

@@ -1,4 +1,4 @@
-"""The attention network as a module of torch's own layers, and a step of it by Opacus.
+"""The attention network as a module of torch's own layers, and a step of a network by Opacus.
 
 The twin has the parameters of `common.models.networks.attention` under other shapes, and the same
 loss. Own and shared items are looked up in one call with a batch dimension, as Opacus needs it;
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -24,9 +24,20 @@ from common.arrays import Floats
 from common.models.networks.base import BLOCKED, POPULARITY, candidate_losses
 from common.models.sequential import SequentialModelSettings
 from common.solvers.gradient.examples import Batch
+from common.solvers.neural import NeuralSettings
 from simulations.benchmarks.step_load import World
+from simulations.benchmarks.towers_twin import TowersTwin
 
-__all__ = ["Mode", "Twin", "clipped_sum", "opacus_step"]
+__all__ = [
+    "AttentionTwin",
+    "Mode",
+    "Twin",
+    "clipped_sum",
+    "fill",
+    "opacus_step",
+    "turned",
+    "twin_of",
+]
 
 Mode = Literal["hooks", "ghost"]
 
@@ -70,7 +81,7 @@ class _Block(nn.Module):
         return together
 
 
-class Twin(nn.Module):
+class AttentionTwin(nn.Module):
     """The network and the table, with the losses of a batch.
 
     Args:
@@ -87,23 +98,6 @@ class Twin(nn.Module):
         self.norm = nn.LayerNorm(dim)
         self.popularity = nn.Linear(1, 1, bias=False)
 
-    @classmethod
-    def of(cls, world: World) -> Twin:
-        """With the parameters of `world`, and no value of a generator of torch's."""
-        with torch.device("meta"):
-            twin = cls(world.settings, world.load.items)
-        twin.to_empty(device="cpu")
-        values = world.settings.packing.unpack(world.dense)
-        with torch.no_grad():
-            twin.items.weight.copy_(torch.from_numpy(world.table()))
-            for name, parameter in twin.parameters_by_name().items():
-                turned = _turned(name, values[name]).reshape(parameter.shape)
-                parameter.copy_(torch.from_numpy(turned))
-            for name, parameter in twin.named_parameters():
-                if name.endswith(("norm1.bias", "norm2.bias")):
-                    parameter.zero_().requires_grad_(False)
-        return twin
-
     def forward(self, rows: torch.Tensor, example: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """The loss of each user, `[batch]`, for `rows` `[batch, own + shared]` of the table."""
         vectors, batch, last = self.items(rows), len(rows), self.length
@@ -117,13 +111,42 @@ class Twin(nn.Module):
         return (of_next * example["present"][:, 1:]).sum(-1) / last
 
     def parameters_by_name(self) -> dict[str, torch.Tensor]:
-        """Every dense parameter under our name; `_turned` has what the layers turn round."""
+        """Every dense parameter under our name; `turned` has what the layers turn round."""
         found: dict[str, torch.Tensor] = {"position": self.position.weight}
         for number, block in enumerate(self.blocks):
             if isinstance(block, _Block):
                 found |= {f"{number}.{name}": p for name, p in block.parameters_by_name()}
         found |= {"norm": self.norm.weight, "norm_bias": self.norm.bias}
         return found | {POPULARITY: self.popularity.weight}
+
+
+Twin: TypeAlias = AttentionTwin | TowersTwin
+
+
+def twin_of(world: World) -> Twin:
+    """With the parameters of `world`, and no value of a generator of torch's."""
+    settings, items = world.settings, world.load.items
+    with torch.device("meta"):
+        twin: Twin
+        if isinstance(settings, NeuralSettings):
+            twin = TowersTwin(settings.network, items)
+        else:
+            twin = AttentionTwin(settings, items)
+    twin.to_empty(device="cpu")
+    fill(twin, world.table(), world.packing.unpack(world.dense))
+    return twin
+
+
+def fill(twin: Twin, table: NDArray[Any], dense: Mapping[str, NDArray[Any]]) -> None:
+    """Set the vectors of the items and the other parameters, which are under our names."""
+    with torch.no_grad():
+        twin.items.weight.copy_(torch.from_numpy(table))
+        for name, parameter in twin.parameters_by_name().items():
+            values = turned(name, dense[name]).reshape(parameter.shape)
+            parameter.copy_(torch.from_numpy(values))
+        for name, parameter in twin.named_parameters():
+            if name.endswith(("norm1.bias", "norm2.bias")):
+                parameter.zero_().requires_grad_(False)
 
 
 class _PerUser:
@@ -180,17 +203,17 @@ def opacus_step(
 
 def clipped_sum(world: World, mode: Mode, clip_norm: float) -> Floats:
     """The sum of clipped gradients by Opacus without noise, `[rows, dim]`, packed as ours."""
-    twin = Twin.of(world)
+    twin = twin_of(world)
     opacus_step(twin, world, mode, clip_norm=clip_norm, noise_multiplier=0.0)()
-    packing = world.settings.packing
+    packing = world.packing
     dense = {
-        name: _turned(name, _gradient(parameter)).reshape(packing.shapes[name])
+        name: turned(name, _gradient(parameter)).reshape(packing.shapes[name])
         for name, parameter in twin.parameters_by_name().items()
     }
     return np.concatenate([_gradient(twin.items.weight), packing.pack(dense)]).astype(np.float64)
 
 
-def _turned(name: str, values: NDArray[Any]) -> NDArray[Any]:
+def turned(name: str, values: NDArray[Any]) -> NDArray[Any]:
     """Between ours and a layer's: weights of linear layers are transposed."""
     return values if name == "position" else values.T
 

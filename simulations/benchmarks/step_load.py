@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from common.arrays import Floats, Histories, Ints
-from common.models.sequential import SequentialModelSettings
+from common.models.networks.base import Network
 from common.privacy.mechanisms import GaussianSum
 from common.privacy.plan import Release
 from common.privacy.stream import NoiseSource
 from common.solvers.base import PublicFacts
-from common.solvers.gradient.examples import Batch, Draw, rivals, windows
+from common.solvers.gradient.examples import Draw, ExampleMaker
 from common.solvers.gradient.gradients import Gradients
-from common.solvers.sequential import Sequential
+from common.solvers.neural import Neural, NeuralSettings, Parts
+from common.solvers.sequential import Sequential, SequentialSettings, Windows
 
-__all__ = ["Load", "World"]
+__all__ = ["Load", "NetworkName", "World"]
+
+NetworkName: TypeAlias = Literal["attention", "neural"]
 
 
 @dataclass(frozen=True)
@@ -29,10 +32,11 @@ class Load:
     Attributes:
         items: in the catalogue; the vectors of all of them are trained.
         users: in a step, all of them sampled.
-        events: that are predicted; a user has one more, all of different items.
+        events: of a user, all of different items. `attention` predicts each and is given one
+            more; of `neural` about half are given, and the others looked for.
         shared: negatives, the same for everybody.
         dim: length of a vector.
-        blocks: of attention.
+        network: `attention`, or `neural`, the two towers with the head.
     """
 
     items: int
@@ -40,14 +44,28 @@ class Load:
     events: int = 100
     shared: int = 500
     dim: int = 64
-    blocks: int = 2
+    network: NetworkName = "attention"
 
     @property
-    def settings(self) -> SequentialModelSettings:
-        """The network."""
-        return SequentialModelSettings(
-            embedding_dim=self.dim, length=self.events, blocks=self.blocks
-        )
+    def own(self) -> int:
+        """Items that a user has."""
+        return self.events + (self.network == "attention")
+
+    @property
+    def settings(self) -> SequentialSettings | NeuralSettings:
+        """The network at its defaults, and how it is trained."""
+        asked: dict[str, Any] = {
+            "embedding_dim": self.dim,
+            "length": self.events,
+            "rounds": 1,
+            "negatives": self.shared,
+            "train_items": True,
+            "start": "random",
+            "clip_norm": 1.0,
+            "sampler": "fast",
+        }
+        kind = SequentialSettings if self.network == "attention" else NeuralSettings
+        return kind(**asked)
 
 
 @dataclass(frozen=True)
@@ -63,17 +81,18 @@ class World:
         rng = np.random.default_rng(0)
         self.load = load
         self.settings = load.settings
-        self.dense = self.settings.packing.pack(self.settings.loss.initial(rng))
+        self._network, maker = _parts(self.settings)
+        self.packing = self.settings.packing
+        self.dense = self.packing.pack(_away(self._network.initial(rng), rng))
         self._data = _Data(_histories(load, rng))
         self.shared: Ints = np.sort(rng.choice(load.items, load.shared, replace=False))
-        own = windows(self._data.histories, load.events + 1, 0.0)
-        popularity: Floats = np.zeros(load.items)
-        self.batch = Batch(own, rivals(own, Draw(self.shared, 0.0, popularity)))
+        popularity: Floats = rng.normal(size=load.items)
+        self.batch = maker.batch(self._data.histories, Draw(self.shared, 0.0, popularity))
 
     @property
     def rows(self) -> int:
         """Of the released matrix: items, and behind them the dense parameters."""
-        return self.load.items + self.settings.packing.rows
+        return self.load.items + self.packing.rows
 
     def table(self) -> NDArray[np.float32]:
         """Vectors of the items, made anew each time, `[items, dim]`."""
@@ -83,8 +102,7 @@ class World:
 
     def gradients(self) -> Gradients:
         """What is differentiated."""
-        packing = self.settings.packing
-        return Gradients(self.settings.loss, self.table(), self.dense, packing, train_items=True)
+        return Gradients(self._network, self.table(), self.dense, self.packing, train_items=True)
 
     def client_step(self) -> Callable[[], Floats]:
         """One noisy sum as a client makes it; each call is the next one of a release.
@@ -111,7 +129,7 @@ class World:
 
         return step
 
-    def _solver(self) -> Sequential:
+    def _solver(self) -> Sequential | Neural:
         load = self.load
         facts = PublicFacts(
             n_items=load.items,
@@ -122,21 +140,31 @@ class World:
             signal=float(load.users),
             private=True,
         )
-        settings = Sequential.Settings(
-            **self.settings.model_dump(),
-            rounds=1,
-            negatives=load.shared,
-            train_items=True,
-            start="random",
-            clip_norm=1.0,
-            sampler="fast",
-        )
-        return Sequential(settings, facts)
+        if isinstance(self.settings, NeuralSettings):
+            return Neural(self.settings, facts)
+        return Sequential(self.settings, facts)
+
+
+def _parts(settings: SequentialSettings | NeuralSettings) -> tuple[Network, ExampleMaker]:
+    """What is differentiated, and how its examples are made."""
+    if isinstance(settings, NeuralSettings):
+        return settings.network, Parts(settings)
+    return settings.loss, Windows(settings.length)
+
+
+def _away(
+    initial: Mapping[str, NDArray[np.float32]], rng: np.random.Generator
+) -> dict[str, NDArray[np.float32]]:
+    """Away from the first values, at which layers that begin at zero hide others' gradients."""
+    return {
+        name: values + rng.normal(0.0, 0.05, values.shape).astype(np.float32)
+        for name, values in initial.items()
+    }
 
 
 def _histories(load: Load, rng: np.random.Generator) -> Histories:
-    """`events + 1` different items for each user, in an order that is not the items'."""
-    count = load.events + 1
+    """`own` different items for each user, in an order that is not the items'."""
+    count = load.own
     rows = [np.sort(rng.choice(load.items, count, replace=False)) for _ in range(load.users)]
     order = np.concatenate([rng.permutation(count) for _ in range(load.users)])
     indptr = np.arange(load.users + 1) * count

@@ -1,31 +1,43 @@
 """The benchmark of one private step: real Opacus beside ours, at tiny sizes."""
 
 import json
+from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
 
-from simulations.benchmarks.dp_step import VARIANTS, How, main, measure, relative_errors
+from simulations.benchmarks.dp_step import NETWORKS, VARIANTS, How, main, measure, relative_errors
 from simulations.benchmarks.dp_step_page import aims, ratios
 from simulations.benchmarks.step_load import Load, World
 
 TINY = Load(items=60, users=7, events=9, shared=20, dim=8)
 
 
-def test_opacus_and_ours_sum_the_same_without_noise():
-    errors = relative_errors(TINY)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_opacus_and_ours_sum_the_same_without_noise(network):
+    errors = relative_errors(replace(TINY, network=network))
     assert set(errors) == {"hooks", "ghost"}
     assert max(errors.values()) < 1e-6
 
 
-def test_a_client_step_is_one_noisy_sum_over_everybody():
-    world = World(TINY)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_client_step_is_one_noisy_sum_over_everybody(network):
+    world = World(replace(TINY, network=network))
     step = world.client_step()
     first, second = step(), step()
     assert first.shape == (world.rows, TINY.dim)
     assert np.isfinite(first).all()
     assert not np.array_equal(first, second)  # noise is drawn anew
     assert 0.5 < np.std(first) < 4.5  # of σ = 1.5, with seven users of norm 1
+
+
+def test_one_network_alone(tmp_path, capsys):
+    sizes = ["--items", "60", "--users", "6", "--events", "8", "--shared", "10", "--dim", "8"]
+    main(["--network", "neural", *sizes, "--repeats", "1", "--out", str(tmp_path)])
+    result = json.loads(capsys.readouterr().out)
+    assert {row["network"] for row in result["runs"]} == set(result["errors"]) == {"neural"}
+    assert "Attention: " not in (tmp_path / "dp-step.md").read_text()
 
 
 def test_hooks_are_refused_where_memory_does_not_hold_them():
@@ -43,15 +55,17 @@ def test_the_page_has_every_variant_and_what_was_refused(tmp_path, capsys):
     main([*sizes, *more, "--out", str(tmp_path)])
     said = capsys.readouterr()
     result = json.loads(said.out)
-    assert [row["variant"] for row in result["runs"]] == [*VARIANTS, *VARIANTS]
+    measured = [(row["network"], row["items"], row["variant"]) for row in result["runs"]]
+    assert measured == list(product(NETWORKS, (60, 90), VARIANTS))
     timed = [row for row in result["runs"] if "refused" not in row]
-    assert len(timed) == 9
+    assert len(timed) == 18
     assert all(row["seconds"] > 0 and row["peak_mb"] >= row["base_mb"] > 0 for row in timed)
-    assert max(result["errors"].values()) < 1e-6
-    assert {aim[""] for aim in result["aims"]} == {"not measured"}
+    assert max(error for found in result["errors"].values() for error in found.values()) < 1e-6
+    assert set(result["aims"]) == set(NETWORKS)
+    assert {aim[""] for aims in result["aims"].values() for aim in aims} == {"not measured"}
     page = (tmp_path / "dp-step.md").read_text()
+    assert page.count("## Attention: ") == page.count("## Two towers: ") == 6
     assert "refused" in page
-    assert "1.5 times" not in page
     runs = json.loads((tmp_path / "dp-step.json").read_text())["runs"]
     assert runs[:-1] == result["runs"]
 

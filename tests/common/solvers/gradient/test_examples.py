@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from common.arrays import Histories
 from common.solvers.gradient.examples import Batch, Draw, empty_padded, rivals, windows
-from common.solvers.neural import NeuralSettings, _Parts
+from common.solvers.neural import NeuralSettings, Parts
 
 ITEMS = 40
 
@@ -78,8 +78,8 @@ def test_users_who_fill_a_chunk_up_have_nothing() -> None:
     np.testing.assert_array_equal(filled.own[:2], own)
 
 
-def parts(**settings: object) -> _Parts:
-    return _Parts(NeuralSettings.load({"length": 8, **settings}, where="test"))
+def parts(**settings: object) -> Parts:
+    return Parts(NeuralSettings.load({"length": 8, **settings}, where="test"))
 
 
 def test_events_are_known_or_wanted_and_one_at_least_is_wanted() -> None:

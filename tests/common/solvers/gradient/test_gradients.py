@@ -19,6 +19,8 @@ from common.solvers.base import PublicFacts
 from common.solvers.gradient.examples import Batch, Draw
 from common.solvers.gradient.gradients import Gradients
 from common.solvers.registry import make_solver
+from simulations.benchmarks.opacus_twin import fill
+from simulations.benchmarks.towers_twin import TowersTwin
 
 ITEMS, USERS, DIM, LENGTH, WIDTH = 25, 41, 8, 6, 3
 SHARED = np.array([0, 2, 3, 7, 8, 11, 19, 24])
@@ -147,68 +149,18 @@ class RecurrentTwin(AttentionTwin):
         return self.norm(self.output(torch.stack(states, dim=1)))
 
 
-class TowersTwin(Twin):
-    def __init__(self, case: Case) -> None:
-        super().__init__(case)
-        dense, network = case.dense, case.network
-        self.facts = None if case.features is None else _float(case.features)
-        self.explicit = network.loss == "explicit"
-        layers = {}
-        if self.facts is not None:
-            layers["features"] = _linear(dense["features"])
-        if self.explicit:
-            layers["rated"] = _linear(dense["rated"])
-        if network.head:
-            layers["head_wide"] = _linear(dense["head_wide"], dense["head_bias"])
-            layers["head_narrow"] = _linear(dense["head_narrow"][:, None])
-        for block in range(network.blocks):
-            for part in ("wide", "narrow"):
-                weights = dense[f"{block}.{part}"], dense[f"{block}.{part}_bias"]
-                layers[f"{part}{block}"] = _linear(*weights)
-        self.blocks, self.layers = network.blocks, nn.ModuleDict(layers)
-
-    def tower(self, rows: torch.Tensor) -> torch.Tensor:
-        vectors = self.items(rows)
-        return (
-            vectors if self.facts is None else vectors + self.layers["features"](self.facts[rows])
-        )
-
-    def scores(self, x: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
-        product = x[:, None] * items
-        if "head_wide" not in self.layers:
-            return product.sum(-1)
-        inner = functional.gelu(self.layers["head_wide"](product))
-        return product.sum(-1) + self.layers["head_narrow"](inner).squeeze(-1)
-
-    def forward(self, own: torch.Tensor, shared: torch.Tensor, example: dict) -> torch.Tensor:
-        items = self.tower(own)
-        known, wanted = example["known"], example["wanted"]
-        scale = known.sum(-1, keepdim=True).clamp(min=1).sqrt()
-        x = (items * known.unsqueeze(-1)).sum(1) / scale
-        if self.explicit:
-            rated = items * (known * example["rating"]).unsqueeze(-1)
-            x = x + self.layers["rated"](rated.sum(1) / scale)
-        x = functional.layer_norm(x, (DIM,))
-        for block in range(self.blocks):
-            wide = self.layers[f"wide{block}"](functional.layer_norm(x, (DIM,)))
-            x = x + self.layers[f"narrow{block}"](functional.gelu(wide))
-        x = self.norm(x)
-        among_own = self.scores(x, items) + self.bias(example, "own")
-        if self.explicit:
-            losses = 0.5 * (among_own - example["rating"]) ** 2
-        else:
-            bias = self.bias(example, "shared") + example["correction"].unsqueeze(-1)
-            among_shared = self.scores(x, self.tower(shared)) + bias
-            losses = _cross_entropy(among_own[:, None], among_shared[:, None], example, "wanted")
-            losses = losses[:, 0]
-        return (losses * wanted).sum(-1) / wanted.sum(-1).clamp(min=1)
+def towers_twin(case: Case) -> TowersTwin:
+    features = None if case.features is None else _float(case.features)
+    twin = TowersTwin(case.network, ITEMS, features)
+    fill(twin, case.table, case.dense)
+    return twin
 
 
 TWINS = {
     "attention": AttentionTwin,
     "gru": RecurrentTwin,
-    "neural": TowersTwin,
-    "explicit": TowersTwin,
+    "neural": towers_twin,
+    "explicit": towers_twin,
 }
 
 
@@ -253,13 +205,22 @@ def by_opacus(case: Case, kind: str) -> Floats:
     example = {name: torch.from_numpy(value) for name, value in case.batch.example.items()}
     own = torch.from_numpy(np.maximum(case.batch.own, 0))
     shared = torch.from_numpy(SHARED).expand(USERS, -1)
-    module(own, shared, example).sum().backward()
-    named = {
-        name.removeprefix("_module."): p.grad_sample.numpy().astype(np.float64)
-        for name, p in module.named_parameters() if getattr(p, "grad_sample", None) is not None
-    }  # fmt: skip
-    items = named.pop("items.weight")
-    dense = dict(_renamed(name, value) for name, value in named.items())
+    twin = module._module
+    if isinstance(twin, TowersTwin):
+        module(torch.cat([own, shared], dim=1), example).sum().backward()
+        dense = {
+            name: _turned(_sample(parameter))
+            for name, parameter in twin.parameters_by_name().items()
+        }
+    else:
+        module(own, shared, example).sum().backward()
+        named = dict(twin.named_parameters())
+        dense = dict(
+            _renamed(name, _sample(parameter))
+            for name, parameter in named.items()
+            if parameter.requires_grad and name != "items.weight"
+        )
+    items = _sample(twin.items.weight)
     packed = [
         case.packing.pack(
             {
@@ -273,6 +234,15 @@ def by_opacus(case: Case, kind: str) -> Floats:
     return np.concatenate([items, packed], axis=1)
 
 
+def _sample(parameter: Any) -> Floats:
+    return parameter.grad_sample.numpy().astype(np.float64)
+
+
+def _turned(values: Floats) -> Floats:
+    """Weights of a linear layer, `[users, out, in]`, as a network holds them."""
+    return values.swapaxes(1, 2) if values.ndim == 3 else values
+
+
 def _renamed(name: str, value: Floats) -> tuple[str, Floats]:
     """A layer's parameter as the network calls it, and as it holds it."""
     parts = name.split(".")
@@ -283,15 +253,9 @@ def _renamed(name: str, value: Floats) -> tuple[str, Floats]:
         return POPULARITY, value[:, 0]
     if layer == "position":
         return "position", value
-    turned = value.swapaxes(1, 2) if value.ndim == 3 else value
     block = f"{parts[1]}." if parts[0] == "blocks" else ""
-    for stem in ("wide", "narrow"):
-        if parts[0] == "layers" and layer.startswith(stem):
-            block, layer = f"{layer[-1]}.", stem
-    called = {"given": "input", "kept": "state", "head_wide": "head_wide"}.get(layer, layer)
-    if called == "head_wide" and kind == "bias":
-        return "head_bias", turned
-    return f"{block}{called}{'_bias' if kind == 'bias' else ''}", turned
+    called = {"given": "input", "kept": "state"}.get(layer, layer)
+    return f"{block}{called}{'_bias' if kind == 'bias' else ''}", _turned(value)
 
 
 def clipped(values: Floats, norm: float) -> Floats:
