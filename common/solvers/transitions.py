@@ -25,13 +25,13 @@ from common.models.transitions import CONTEXT, NEXT, Transitions, TransitionsSet
 from common.privacy.contributions import Contributions, SparseRows
 from common.privacy.plan import ReleaseShape
 from common.solvers.base import ArraySpec, ClientData, NoisyTotal, PublicFacts, Step
+from common.solvers.gradient.contained import contained
 from common.solvers.gradient.start import first_steps
 from common.solvers.popularity import POPULARITY
 from common.solvers.subspace import Subspace
 
 __all__ = ["TransitionsSolver", "TransitionsSolverSettings"]
 
-_BATCH_USERS: Final = 256
 _FLATTEST: Final = 1e-4
 """Directions of events weaker than this share of the strongest are not whitened further."""
 
@@ -53,7 +53,8 @@ class TransitionsSolver:
     """The subspace of tastes, then one sum of contexts.
 
     Guarantee:
-        Unit `user`: a contribution depends on one user's events and public state.
+        Unit `user`: a contribution depends on one user's events and public state. Of whom
+        none can be made there is none, and of everybody else there is.
     """
 
     Settings: ClassVar[type[TransitionsSolverSettings]] = TransitionsSolverSettings
@@ -104,13 +105,15 @@ class TransitionsSolver:
             yield from self._subspace.contribute(step, state, data, users)
             return
         settings, vectors = self.settings, np.asarray(state[CONTEXT], np.float64)
-        for start in range(0, len(users), _BATCH_USERS):
-            batch = users[start : start + _BATCH_USERS]
+
+        def of(batch: Ints) -> list[Contributions]:
             own = data.histories.take(batch)
             contexts = contexts_before(own, vectors, settings.decays, settings.length)
             weights = 1.0 / np.sqrt(np.maximum(own.lengths - 1, 1))
             values = contexts * np.repeat(weights, own.lengths)[:, None]
-            yield SparseRows(batch, own.indptr, own.items, values)
+            return [SparseRows(batch, own.indptr, own.items, values)]
+
+        yield from contained(users, of)
 
     def advance(self, step: int, state: State, total: NoisyTotal) -> State:
         """The next step of the subspace and, after its last, contexts; then what comes next."""

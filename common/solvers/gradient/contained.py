@@ -13,7 +13,7 @@ from common.privacy.contributions import Contributions
 __all__ = ["USERS", "contained"]
 
 USERS: Final = 256
-"""Whose examples and gradients are in memory together, however many users there are."""
+"""Whose contributions are in memory together, however many users there are."""
 _LOG = logging.getLogger("hushrec.solvers")
 
 
@@ -36,7 +36,7 @@ def contained(
         try:
             made = list(make(some))
         except Exception as error:  # noqa: BLE001 - whatever one user's events do
-            _LOG.error("a user's gradient fails: a defect", exc_info=error, extra=ONLY_HERE)
+            _LOG.error("a user's contribution fails: a defect", exc_info=error, extra=ONLY_HERE)
             made = [part for one in range(len(some)) for part in _alone(some[one : one + 1], make)]
         yield from made
 

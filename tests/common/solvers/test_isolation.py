@@ -285,6 +285,26 @@ def test_a_user_whose_network_fails_is_missed_by_nobody(
         assert by_user(solver.contribute(1, state, data, users)) == expected
 
 
+def test_a_user_whose_contexts_fail_is_missed_by_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    from common.solvers import transitions
+
+    solver, data, users = solver_for("transitions"), make_data(), np.arange(USERS)
+    step = len(solver.steps) - 1
+    state = state_for(solver, step, "ordinary")
+    whole = by_user(solver.contribute(step, state, data, users))
+    poisoned, sound = data.histories.take(np.array([40])).items, transitions.contexts_before
+
+    def failing(histories: Histories, *args: Any) -> Floats:
+        for user in range(histories.n_users):
+            if np.array_equal(histories.take(np.array([user])).items, poisoned):
+                raise MemoryError
+        return sound(histories, *args)
+
+    monkeypatch.setattr(transitions, "contexts_before", failing)
+    rest = by_user(solver.contribute(step, state, data, users))
+    assert rest == {user: rows for user, rows in whole.items() if user != 40}
+
+
 @pytest.mark.parametrize("name", ["sequential", "neural"])
 def test_examples_are_made_of_few_users_at_a_time(
     monkeypatch: pytest.MonkeyPatch, name: str
