@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,19 +21,23 @@ from common.errors import ArtifactError, Code
 from common.models.recency import contexts_after
 from common.privacy.inbound import ArraySpec
 
-__all__ = ["Transitions", "TransitionsSettings"]
+__all__ = ["Decay", "Transitions", "TransitionsSettings"]
 
 CONTEXT: Final = "item_context"
 NEXT: Final = "item_next"
 POPULARITY: Final = "popularity"
 
 
+Decay: TypeAlias = Annotated[float, Field(gt=0, le=1)]
+"""γ: above 1 the oldest event would count most, and numbers would have no end."""
+
+
 class TransitionsSettings(BaseSettings):
     """How the last events are read. Public."""
 
-    context_dim: int = Field(default=64, gt=0, le=512)
-    """Length of the vectors of what came before."""
-    decays: tuple[float, ...] = Field(default=(0.8, 0.5), min_length=1, max_length=4)
+    context_dim: int = Field(default=64, gt=0, le=513)
+    """Length of the vectors of what came before: popularity, and at most 512 tastes."""
+    decays: tuple[Decay, ...] = Field(default=(0.8, 0.5), min_length=1, max_length=4)
     """γ: an event k before the last one counts γ^k; one context for each."""
     length: int = Field(default=15, ge=1, le=200)
     """Latest events that are read."""

@@ -21,7 +21,7 @@ from pydantic import Field
 
 from common.arrays import Floats, Ints, State
 from common.models.recency import contexts_before
-from common.models.transitions import CONTEXT, NEXT, Transitions, TransitionsSettings
+from common.models.transitions import CONTEXT, NEXT, Decay, Transitions, TransitionsSettings
 from common.privacy.contributions import Contributions, SparseRows
 from common.privacy.plan import ReleaseShape
 from common.solvers.base import ArraySpec, ClientData, NoisyTotal, PublicFacts, Step
@@ -39,7 +39,7 @@ _FLATTEST: Final = 1e-4
 class TransitionsSolverSettings(Subspace.Settings):
     """Settings of the subspace, and of the sum behind it."""
 
-    decays: tuple[float, ...] = Field(default=(0.8, 0.5), min_length=1, max_length=4)
+    decays: tuple[Decay, ...] = Field(default=(0.8, 0.5), min_length=1, max_length=4)
     """γ: an event k before the last one counts γ^k; one context for each."""
     length: int = Field(default=15, ge=1, le=200)
     """Latest events that are read."""

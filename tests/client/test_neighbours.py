@@ -113,6 +113,31 @@ def test_neighbours_answer_alike_to_a_hostile_server(
     assert [shop.kinds() for shop in shops] == [kinds] * len(shops)
 
 
+ODD: dict[str, dict[str, Any]] = {
+    "least clip": {"clip_norm": 1e-6},
+    "largest clip": {"clip_norm": 1e6},
+    "all items, and more": {"negatives": 50_000_000},
+    "largest refinement": {"personal_steps": 3, "personal_rate": 1e3},
+    "largest ratings": {"loss": "explicit", "rating_scale": 1e-6, "rating_mean": -1e6},
+    "a window of one": {"length": 1},
+    "one known at most": {"known_share": 1e-9},
+    "a head of one's own": {"share_head": False, "personal_steps": 1, "head": 2},
+    "rows that nobody is enough for": {"row_selection": {"threshold": 1e12}},
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_neighbours_answer_alike_to_odd_settings(
+    neighbours: Callable[[], list[Any]], odd: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = {"solver": "neural", "settings": {**JOBS["neural"]["settings"], **ODD[odd]}}
+    shops = neighbours()
+    replies = [shop.ask(hostile_task(shop, job, 1, "permuted")) for shop in shops]
+    assert [reply.code for reply in replies] == [OK] * len(shops)
+    assert all(np.isfinite(a).all() for reply in replies for a in reply.arrays.values())
+    assert not [record for record in caplog.records if record.exc_info], "contained, but a defect"
+
+
 @pytest.mark.parametrize("sent", SENT)
 def test_one_user_moves_the_evaluation_by_one_clip_at_most(
     neighbours: Callable[[], list[Any]], sent: str
@@ -136,6 +161,12 @@ BEYOND: dict[str, tuple[str, dict[str, Any]]] = {
     "learning rate": ("dpsgd", {"learning_rate": 1e300}),
     "spectrum floor": ("subspace", {"spectrum_floor": 1e-12}),
     "rounds": ("subspace", {"rounds": 10**9}),
+    "a window without end": ("sequential", {"length": 10**9}),
+    "dropout by a draw of the server's": ("sequential", {"dropout": 1.0}),
+    "features without end": ("neural", {"feature_width": 10**9}),
+    "a refinement without end": ("neural", {"personal_steps": 10**6}),
+    "rows chosen among none": ("neural", {"row_selection": {"threshold": 1.0}}),
+    "contexts that grow": ("transitions", {"decays": [2.0]}),
 }
 
 
