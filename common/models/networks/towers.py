@@ -237,7 +237,7 @@ class Towers:
         self, dense: Dense, person: torch.Tensor, items: torch.Tensor, by_score: torch.Tensor
     ) -> torch.Tensor:
         """Σ by_score · gradient of the score by `person`, `[..., personal_dim]`."""
-        by_vector = (by_score.unsqueeze(-2) @ items).squeeze(-2)
+        by_vector = _weighted(by_score, items)
         if not self.head:
             return by_vector
         wide, bias, narrow = self._head(dense, person)
@@ -247,7 +247,7 @@ class Towers:
         by_vector = by_vector + (through @ narrow.unsqueeze(-1)).squeeze(-1)
         if self.share_head:
             return by_vector
-        by_narrow = (by_score.unsqueeze(-2) @ functional.gelu(inner)).squeeze(-2)
+        by_narrow = _weighted(by_score, functional.gelu(inner))
         return torch.cat([by_vector, by_narrow], dim=-1)
 
     def _head(self, dense: Dense, person: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -264,6 +264,18 @@ class Towers:
         return {name: torch.from_numpy(values) for name, values in drawn.items()}
 
 
+def _weighted(weights: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """Σ weight · row, `[..., dim]`.
+
+    Of a single user, whose gradients are clipped, terms are added up in one order, wherever they
+    lie in memory: a library's product of a vector and a matrix rounds by that, and where a user's
+    lie is a matter of who else takes part.
+    """
+    if weights.dim() == 1:
+        return (weights.unsqueeze(-1) * rows).sum(-2)
+    return (weights.unsqueeze(-2) @ rows).squeeze(-2)
+
+
 def _first_layer(rng: np.random.Generator, dim: int, head: int) -> dict[str, NDArray[np.float32]]:
     values = uniform(rng, dim, head), np.zeros(head, np.float32)
     return dict(zip(_HEAD, values, strict=True))
@@ -277,5 +289,5 @@ def _gelu_slope(values: torch.Tensor) -> torch.Tensor:
 
 def _pooled(own: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """Σ weight · vector / √(number of weights that are not zero), `[..., dim]`."""
-    total = (weights.unsqueeze(-2) @ own).squeeze(-2)
+    total = _weighted(weights, own)
     return total / weights.ne(0).sum(-1, keepdim=True).clamp(min=1).sqrt()
