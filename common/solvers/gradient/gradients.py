@@ -34,6 +34,9 @@ __all__ = ["CHUNK", "Gradients", "device"]
 CHUNK = 32
 """Users whose gradients are made together; a chunk with fewer is filled up with nobody."""
 _MOST_THREADS = 8
+# MKL, where torch has it, rounds a product by how its operands are aligned in memory, which is a
+# matter of the place in a chunk; in this mode it does not. Read at its first call in a process.
+os.environ.setdefault("MKL_CBWR", "AVX2,STRICT")
 _ONE_AT_A_TIME = Lock()
 """Held while torch's number of threads is changed: it is one for the whole process."""
 
@@ -70,8 +73,9 @@ class Gradients:
         Guarantee:
             A user's gradients are made by operations whose shapes do not depend on who else
             takes part, in a slot of their own: nobody's presence moves a bit of another's
-            (held by a test, on the machine that runs it). Nor does the number of cores: a
-            chunk is one thread's, and chunks come in order.
+            (held by a test, on the machine that runs it; with MKL and odd widths, where this
+            module was loaded before MKL's first call). Nor does the number of cores: a chunk
+            is one thread's, and chunks come in order.
 
         Args:
             users: positions, increasing, `[batch]`.
