@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -21,68 +22,103 @@ _NEURAL: Final[Mapping[str, Any]] = {
     "learning_rate": 5e-3,
     "recent": 2048,  # the split carries no times
 }
-_CASES: Final[Mapping[str, Sequence[Mapping[str, Any]]]] = {
-    "sequential": (
-        {"clients": 1, "settings": {**_SEQUENTIAL, "rounds": 15, "local_steps": 100}},
-        {
-            "clients": 8,
-            "settings": {
-                **_SEQUENTIAL,
-                "rounds": 75,
-                "local_steps": 20,
-                "sampling_rate": 0.0212,
-            },
-        },
-    ),
-    "neural": ({"clients": 1, "settings": _NEURAL},),
-}
-_SOURCES: Final[Mapping[str, Mapping[str, str]]] = {
-    "sequential": {"data": "ml-1m.zip", "protocol": "full"},
-    "neural": {"data": "ml-1m-ncf.zip", "protocol": "ncf"},
-}
-_NOTES: Final[Mapping[str, str]] = {
-    "sequential": """
+
+
+@dataclass(frozen=True)
+class _Study:
+    """One page.
+
+    Attributes:
+        solver: what is trained.
+        data: file, in the folder of data.
+        protocol: how held-out items are ranked.
+        clients: how many the users are dealt to.
+        settings: of the solver.
+        notes: what a reader must know.
+    """
+
+    solver: str
+    data: str
+    protocol: str
+    clients: int
+    settings: Mapping[str, Any]
+    notes: str
+
+
+_SEQUENTIAL_NOTES: Final = """
 MovieLens-1M, protocol `full`: the last event of each user in time is held out and ranked among all
 films that the user has no training event on, ties against it; HR@10 and NDCG@10. No privacy:
 this is what to compare with papers (SASRec .250/.134; with cross-entropy .315/.182). Two blocks of
 attention, 64 dimensions, the latest 100 events, cross-entropy over a user's own items and 1,000
-shared ones. With one client 15 rounds of 100 steps of about 64 users; with eight, 75 rounds of 20
-steps of about 16 users at each client, averaged by declared population. One window of each user in
-a step. Settings were chosen on validation events. Exact figures of a simulation, not a private
-release.
-""",
-    "neural": """
+shared ones, one window of each user in a step. Settings were chosen on validation events, from
+three trainings. Exact figures of a simulation, not a private release.
+"""
+
+STUDIES: Final[Mapping[str, _Study]] = {
+    "sequential": _Study(
+        solver="sequential",
+        data="ml-1m.zip",
+        protocol="full",
+        clients=1,
+        settings={**_SEQUENTIAL, "rounds": 20, "local_steps": 100},
+        notes=_SEQUENTIAL_NOTES + "20 rounds of 100 steps of about 64 users.\n",
+    ),
+    "sequential-eight": _Study(
+        solver="sequential",
+        data="ml-1m.zip",
+        protocol="full",
+        clients=8,
+        settings={**_SEQUENTIAL, "rounds": 75, "local_steps": 20, "sampling_rate": 0.0212},
+        notes=_SEQUENTIAL_NOTES
+        + "75 rounds of 20 steps of about 16 users at each client, averaged by declared users.\n",
+    ),
+    "neural": _Study(
+        solver="neural",
+        data="ml-1m-ncf.zip",
+        protocol="ncf",
+        clients=1,
+        settings=_NEURAL,
+        notes="""
 MovieLens-1M, the split and the 99 negatives of He et al. 2017, ties against the held-out item;
 HR@10 and NDCG@10, one client, no privacy (NeuMF .726/.445 with pretraining). 15 rounds of 100
 steps of about 64 users; a shopper's vector is made of all their events, since the split has no
 times. Settings were chosen on validation events. Exact figures of a simulation, not a private
 release.
 """,
+    ),
 }
 
 
 def _run(
-    solver: str, data: Path, out: Path, seeds: Sequence[int], tell: Callable[[str], None]
+    name: str, data: Path, out: Path, seeds: Sequence[int], tell: Callable[[str], None]
 ) -> None:
-    """All cases of one solver; writes `ml1m-SOLVER.md` and `.json`."""
-    source = _SOURCES[solver]
+    """All seeds of one study; writes `ml1m-NAME.md` and `.json`."""
+    study = STUDIES[name]
     rows: list[dict[str, Any]] = []
-    for case in _CASES[solver]:
-        for seed in seeds:
-            where = {**source, "data": str(data / source["data"])}
-            scenario = Scenario.load({**where, **_OPEN, "solver": solver, "seed": seed, **case})
-            rows.append({"clients": case["clients"], "seed": seed, **figures(train(scenario))})
-            tell(str(rows[-1]))
+    for seed in seeds:
+        scenario = Scenario.load(
+            {
+                **_OPEN,
+                "data": str(data / study.data),
+                "protocol": study.protocol,
+                "clients": study.clients,
+                "solver": study.solver,
+                "settings": study.settings,
+                "seed": seed,
+            }
+        )
+        rows.append({"clients": study.clients, "seed": seed, **figures(train(scenario))})
+        tell(str(rows[-1]))
     write_page(
         out,
-        f"ml1m-{solver}",
-        title=f"MovieLens-1M without privacy: {solver}",
-        command=f"python -m simulations.results {solver} --seeds {' '.join(map(str, seeds))}",
-        notes=_NOTES[solver],
+        f"ml1m-{name}",
+        title=f"MovieLens-1M without privacy: {name}",
+        command=f"python -m simulations.results {name} --seeds {' '.join(map(str, seeds))}",
+        notes=study.notes,
         rows=rows,
         tables={"Means over seeds": mean_and_spread(rows, ["clients"])},
     )
 
 
-NETWORKS: Final = {solver: partial(_run, solver) for solver in _CASES}
-"""Studies by solver."""
+NETWORKS: Final = {name: partial(_run, name) for name in STUDIES}
+"""Studies by name."""
