@@ -38,13 +38,31 @@ def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]
 
 def test_a_deployment_trains(federation: Federation, subtests: pytest.Subtests) -> None:
     """One test, since tests of one module may be dealt to several processes."""
-    checks: list[Callable[[Federation], None]] = [
+    in_turn(federation, subtests, a_training_survives_its_server_app)
+
+
+@pytest.mark.long
+def test_a_deployment_goes_on_whatever_happens(
+    federation: Federation, subtests: pytest.Subtests
+) -> None:
+    """Kills of the server, promotion, revocation, a run that its operator stops."""
+    in_turn(
+        federation,
+        subtests,
         a_training_survives_its_server_app,
         a_server_app_outlives_a_server_that_is_killed,
         what_is_promoted_can_be_delivered_again,
         who_is_revoked_takes_part_no_more,
         a_run_that_is_stopped_is_not_started_again,
-    ]
+    )
+
+
+def in_turn(
+    federation: Federation,
+    subtests: pytest.Subtests,
+    *checks: Callable[[Federation], None],
+) -> None:
+    """Each check by its name; one builds on what another left."""
     for check in checks:
         with subtests.test(check.__name__):
             check(federation)

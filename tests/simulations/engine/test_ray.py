@@ -15,9 +15,17 @@ from simulations.engine.inprocess import InProcessEngine
 
 ROOT = Path(__file__).parents[3]
 CHILD = """
-import os, signal, sys
+import os, signal, sys, threading
 from pathlib import Path
 from simulations.engine.ray import RayEngine
+
+arrived = threading.Event()
+
+def interrupt(number, frame):
+    arrived.set()
+    raise KeyboardInterrupt
+
+signal.signal(signal.SIGINT, interrupt)
 
 class InterruptAfter:
     def __init__(self, rounds):
@@ -26,6 +34,7 @@ class InterruptAfter:
         print("round", record.step, flush=True)
         if record.step + 1 == self.rounds:
             os.kill(os.getpid(), signal.SIGINT)
+            arrived.wait(60)  # else a busy machine ends the run before its main thread is asked
 
 try:
     RayEngine().run(Path(sys.argv[1]), InterruptAfter(int(sys.argv[2])))
