@@ -51,7 +51,7 @@ films that the user has no training event on, ties against it; HR@10 and NDCG@10
 this is what to compare with papers (SASRec .250/.134; with cross-entropy .315/.182). Two blocks of
 attention, 64 dimensions, the latest 100 events, cross-entropy over a user's own items and 1,000
 shared ones, one window of each user in a step. Settings were chosen on validation events, from
-three trainings. Exact figures of a simulation, not a private release.
+two trainings. Exact figures of a simulation, not a private release.
 """
 
 STUDIES: Final[Mapping[str, _Study]] = {
