@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 from common.errors import ArtifactError, Code
 from common.privacy.inbound import ArraySpec
 
-__all__ = ["DENSE", "FEATURES", "POPULARITY_ARRAY", "TABLE", "check_shared", "shared_specs"]
+__all__ = [
+    "DENSE",
+    "FEATURES",
+    "POPULARITY_ARRAY",
+    "TABLE",
+    "check_shared",
+    "check_values",
+    "shared_specs",
+]
 
 TABLE: Final = "item_table"
 DENSE: Final = "dense"
@@ -44,10 +52,20 @@ def check_shared(arrays: Mapping[str, NDArray[Any]], rows: int, dim: int, width:
     Raises:
         ArtifactError: `artifact-invalid`.
     """
-    if set(arrays) != set(shared_specs(0, rows, dim, width)):
+    known = TABLE in arrays and arrays[TABLE].ndim == 2
+    n_items = arrays[TABLE].shape[0] if known else 0
+    check_values(arrays, shared_specs(n_items, rows, dim, width))
+
+
+def check_values(arrays: Mapping[str, NDArray[Any]], specs: Mapping[str, ArraySpec]) -> None:
+    """Hold the arrays of a model to `specs`: names, shapes, finite, positive where they must be.
+
+    Raises:
+        ArtifactError: `artifact-invalid`.
+    """
+    if set(arrays) != set(specs):
         raise _invalid(f"arrays {', '.join(sorted(arrays))}.", "model")
-    n_items = arrays[TABLE].shape[0] if arrays[TABLE].ndim == 2 else 0
-    for name, spec in shared_specs(n_items, rows, dim, width).items():
+    for name, spec in specs.items():
         array = arrays[name]
         if array.shape != spec.shape or 0 in array.shape:
             raise _invalid(f"shape {array.shape}, expected {spec.shape}.", name)

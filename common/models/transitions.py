@@ -17,8 +17,8 @@ from pydantic import Field
 
 from common.arrays import Floats, Histories
 from common.config import Settings as BaseSettings
-from common.errors import ArtifactError, Code
 from common.models.recency import contexts_after
+from common.models.shared_arrays import check_values
 from common.privacy.inbound import ArraySpec
 
 __all__ = ["Decay", "Transitions", "TransitionsSettings"]
@@ -74,8 +74,7 @@ class Transitions:
     settings: TransitionsSettings
 
     def __post_init__(self) -> None:
-        for name, spec in self.specs(len(self.popularity), self.settings, {}).items():
-            _check(name, self.arrays()[name], spec)
+        check_values(self.arrays(), self.specs(len(self.popularity), self.settings, {}))
 
     @property
     def n_items(self) -> int:
@@ -133,8 +132,8 @@ class Transitions:
         Raises:
             ArtifactError: `artifact-invalid`, names, shapes or values are wrong.
         """
-        if set(arrays) != {CONTEXT, NEXT, POPULARITY}:
-            raise _invalid(f"arrays {', '.join(sorted(arrays))}.", "model")
+        n_items = arrays[POPULARITY].size if POPULARITY in arrays else 0
+        check_values(arrays, cls.specs(n_items, settings, {}))
         values = {name: np.asarray(array, np.float32) for name, array in arrays.items()}
         return cls(settings=settings, **values)
 
@@ -145,18 +144,3 @@ class Transitions:
     @cached_property
     def _next(self) -> Floats:
         return self.item_next.astype(np.float64)
-
-
-def _check(name: str, array: NDArray[np.float32], spec: ArraySpec) -> None:
-    if array.shape != spec.shape or 0 in array.shape:
-        raise _invalid(f"shape {array.shape}, expected {spec.shape}.", name)
-    if not np.isfinite(array).all():
-        raise _invalid("not all values are finite.", name)
-    if spec.positive and not (array > 0).all():
-        raise _invalid("all values must be greater than 0.", name)
-
-
-def _invalid(message: str, where: str) -> ArtifactError:
-    return ArtifactError(
-        Code.ARTIFACT_INVALID, message, where=where, remedy="Fetch the model again, or retrain."
-    )
