@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from threading import Lock
@@ -37,8 +38,10 @@ _MOST_THREADS = 8
 # MKL, where torch has it, rounds a product by how its operands are aligned in memory, which is a
 # matter of the place in a chunk; in this mode it does not. Read at its first call in a process.
 os.environ.setdefault("MKL_CBWR", "AVX2,STRICT")
+# What cuBLAS needs to make a product the same way each time. Read at its first call too.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 _ONE_AT_A_TIME = Lock()
-"""Held while torch's number of threads is changed: it is one for the whole process."""
+"""Held while settings of torch are changed: they are those of the whole process."""
 
 
 def device() -> torch.device:
@@ -75,7 +78,9 @@ class Gradients:
             takes part, in a slot of their own: nobody's presence moves a bit of another's
             (held by a test, on the machine that runs it; with MKL and odd widths, where this
             module was loaded before MKL's first call). Nor does the number of cores: a chunk
-            is one thread's, and chunks come in order.
+            is one thread's, and chunks come in order. On CUDA the shapes are the same and
+            an algorithm that may give another result each time raises, but no GPU has yet run
+            the test: until yours has, it is an expectation.
 
         Args:
             users: positions, increasing, `[batch]`.
@@ -181,13 +186,26 @@ def _side_by_side(work: Callable[[int], GatheredRows], starts: list[int]) -> lis
     Inside a chunk torch may not divide work again: its products would round by the number of
     threads, and `vmap` gains nothing by them.
     """
-    with _ONE_AT_A_TIME:
+    with _ONE_AT_A_TIME, _one_result():
         before = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
             return list(_pool(os.getpid()).map(work, starts))
         finally:
             torch.set_num_threads(before)
+
+
+@contextmanager
+def _one_result() -> Iterator[None]:
+    """Away from the CPU: an algorithm that may give another result each time raises."""
+    before = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    if device().type != "cpu":
+        torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warn_only)
 
 
 @cache
