@@ -1,4 +1,4 @@
-"""`hushrec client import`, `prune`, `seal`, `unseal`: a client's data on its own disk."""
+"""`hushrec client import`, `catalogue`, `prune`, `seal`, `unseal`: a client's data on its disk."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 from client.data_files import REJECTED
+from client.growing import Grown, take_catalogue
 from client.importing import Imported, import_events
 from client.keeping import Pruned, prune
 from client.sealing import Sealing, seal_folder, unseal_folder
@@ -26,6 +27,7 @@ _Folder: TypeAlias = Annotated[Path, typer.Argument(help="Folder of the client."
 def extend(app: typer.Typer) -> None:
     """Add the commands about a client's data."""
     app.command("import")(_import)
+    app.command("catalogue")(_catalogue)
     app.command("prune")(_prune)
     app.command("seal")(_seal)
     app.command("unseal")(_unseal)
@@ -47,6 +49,20 @@ def _import(
         done = import_events(client_dir, file, datetime.now(UTC), recorded=recorded)
         where = data_files(client_dir).path(REJECTED)
         tell(output, asdict(done), lambda: _imported_lines(done, where))
+
+    finish(work)
+
+
+def _catalogue(
+    client_dir: _Folder,
+    file: Annotated[Path, typer.Argument(help="The larger catalogue.json, or product file.")],
+    output: FormatOption = Format.TEXT,
+) -> None:
+    """Take a catalogue with more items behind those that are known."""
+
+    def work() -> None:
+        done = take_catalogue(client_dir, file)
+        tell(output, asdict(done), lambda: _catalogue_lines(done))
 
     finish(work)
 
@@ -96,6 +112,14 @@ def _imported_lines(done: Imported, rejected: Path) -> Sequence[str]:
         *(aside if done.set_aside else []),
         *(expired if done.expired else []),
         f"The log has {done.events} events. Jobs that have begun go on with the old one.",
+    ]
+
+
+def _catalogue_lines(done: Grown) -> Sequence[str]:
+    return [
+        f"{len(done.new)} items are new, the catalogue has {done.items}.",
+        f"Its version is {done.version}: the operator's has to be the same.",
+        "Import the log once more, if it has events about the new items.",
     ]
 
 

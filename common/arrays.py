@@ -84,6 +84,12 @@ class Histories:
             order = (earlier - indptr[owner])[events]
         return Histories(indptr, self.items[events], self.weights[events], self.n_items, order)
 
+    def within(self, n_items: int) -> Histories:
+        """The same users with their events about the first `n_items` of the catalogue alone."""
+        if n_items == self.n_items:
+            return self
+        return replace(self.keep(self.items < n_items), n_items=n_items)
+
     def sequences(self) -> Ints:
         """Items of all users, each user's oldest first, `[events]`; `indptr` holds as before."""
         if self.order is None:

@@ -95,6 +95,46 @@ class Catalogue:
         wanted = item_ids if isinstance(item_ids, pd.Series) else list(item_ids)
         return np.asarray(self._index.get_indexer(pd.Index(wanted, dtype="str")), dtype=np.int64)
 
+    def first(self, count: int) -> Catalogue:
+        """The catalogue of the first `count` items: what it was before the others came."""
+        columns = {name: values[:count] for name, values in self.metadata.items()}
+        return Catalogue(self.item_ids[:count], columns, self.source)
+
+    def begins_with(self, version: str, count: int) -> bool:
+        """Whether the first `count` items, in their order and as they are, are that version.
+
+        Then row i of its arrays is item i here, too.
+        """
+        if count == len(self):
+            return version == self.version
+        return 0 < count < len(self) and self.first(count).version == version
+
+    def with_more(self, more: Catalogue) -> Catalogue:
+        """A catalogue with the items of another one behind those of this, which stay as they are.
+
+        Raises:
+            DataError: `catalogue-invalid`, an item is here already, or the columns are others.
+        """
+        if set(more.metadata) != set(self.metadata):
+            theirs, ours = (", ".join(one.metadata) or "none" for one in (more, self))
+            raise DataError(
+                Code.CATALOGUE_INVALID,
+                f"the new items have the columns {theirs}, those of the catalogue are {ours}.",
+                where="new items",
+                remedy="Give the new items the columns of the old ones, and no others.",
+            )
+        known = self.positions(more.item_ids) >= 0
+        if known.any():
+            raise DataError(
+                Code.CATALOGUE_INVALID,
+                f"{int(known.sum())} of the {len(more)} items are in the catalogue already, "
+                f"the first is {more.item_ids[int(known.argmax())]!r}.",
+                where="new items",
+                remedy="List the new items alone: what is known of an old one cannot change.",
+            )
+        columns = {name: values + more.metadata[name] for name, values in self.metadata.items()}
+        return Catalogue(self.item_ids + more.item_ids, columns, self.source)
+
     @classmethod
     def of_federation(cls, path: Path) -> Self:
         """The public items of a deployment: `catalogue.json`, or a product file.

@@ -8,12 +8,27 @@ from pydantic import Field, SerializerFunctionWrapHandler, StringConstraints, mo
 
 from common.config import Settings
 
-__all__ = ["Manifest", "VersionId"]
+__all__ = ["Added", "Manifest", "VersionId"]
 
 VersionId: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[0-9]{4,9}-[0-9a-f]{8}$")]
 """Name of a version of the model: its number and the start of the job's id, `0003-1a2b3c4d`."""
 
 _MF: Final = "mf"
+
+
+class Added(Settings):
+    """Of a version with items that its training never saw: where the rest is from."""
+
+    version: VersionId
+    """The version that they were added to; its rows are here as they are there."""
+    sha256: str
+    """Hash of that version's arrays."""
+    trained: int = Field(ge=1)
+    """Items that training knew: the first rows. All behind them were made of features alone."""
+    items: int = Field(ge=1)
+    """How many rows behind those of `version` are new with this one."""
+    features: str = Field(max_length=4096)
+    """What they were made of."""
 
 
 class Manifest(Settings):
@@ -46,10 +61,14 @@ class Manifest(Settings):
     row, key and signature."""
     sha256: str = ""
     """Hash of the arrays file; filled in by `save_artifact`."""
+    added: Added | None = None
+    """Items that were added after training; left out where there are none."""
 
     @model_serializer(mode="wrap")
     def _as_written(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = written(self)
         if values.get("model") == _MF:
             del values["model"]
+        if values.get("added") is None:
+            values.pop("added", None)
         return values

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from common.terminal import finish
+from server.commands_additions import add_items
 from server.commands_models import models, promote, rollback
 from server.commands_training import INSIDE, InsideOption, deliver, train
 from server.gateway.quiet import quieten
@@ -31,6 +32,7 @@ def server_commands() -> typer.Typer:
     app.command("models")(models)
     app.command("promote")(promote)
     app.command("rollback")(rollback)
+    app.command("add-items")(add_items)
     app.command("status")(status)
     app.command("monitor")(monitor)
     return app

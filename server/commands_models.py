@@ -93,6 +93,7 @@ def _facts(version: Version) -> dict[str, Any]:
         "private": manifest.private,
         "privacy": {name: manifest.privacy.get(name) for name in _FACTS},
         "sha256": manifest.sha256,
+        "added": None if manifest.added is None else manifest.added.model_dump(mode="json"),
     }
 
 
@@ -107,5 +108,8 @@ def _print(versions: Sequence[Version], current: Promotion | None) -> None:
         kind = "" if version.manifest.model == "mf" else f"  {version.manifest.model}"
         typer.echo(f"{version.version}  {version.at}  run {version.run}{kind}{private}{mark}")
         typer.echo(f"    {version.manifest.privacy.get('guarantee', 'no guarantee stated')}")
+        added = version.manifest.added
+        if added is not None:
+            typer.echo(f"    {added.version} with {added.items} new items, of {added.features}")
     if current is None:
         typer.echo("None is promoted.")

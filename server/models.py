@@ -1,6 +1,7 @@
 """Versions of the model at the server: what trainings came to, and which one is promoted.
 
-    models/VERSION/            arrays, manifest, and `version.json`: of which run, since when
+    models/VERSION/            arrays, manifest, and `version.json`: of which run, since when;
+                               where items were added to it, `catalogue.json` of all of them
     models/promotions.jsonl    one line a promotion, numbered; only ever appended to
 
 Guarantee:
@@ -11,6 +12,7 @@ Guarantee:
 from __future__ import annotations
 
 import errno
+import hashlib
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,12 +21,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from common.artifacts import MANIFEST, load_artifact, save_artifact
+from common.arrays import State
+from common.artifacts import MANIFEST, arrays_to_bytes, load_artifact, save_artifact
+from common.catalogue import Catalogue
 from common.config import Settings, read_json
 from common.errors import ArtifactError, Code, ConfigError, DataError, RunError
 from common.files import sync_folder, write_atomic
 from common.folder_lock import folder_lock
 from common.manifest import Manifest, VersionId
+from server.catalogues import catalogue_of, grow_catalogue
+from server.enroll.home import CATALOGUE
 from server.promotions import Promotion, Promotions
 
 __all__ = ["MODELS", "Models", "Promotion", "Version"]
@@ -102,18 +108,48 @@ class Models:
             registered = self.of_job(manifest.job_id)
             if registered is not None:
                 return _same(registered, manifest, artifact_folder)
-            number = 1 + max((version.number for version in self.versions()), default=0)
-            about = _About(version=f"{number:04d}-{manifest.job_id[:8]}", run=run_name, at=_now())
-            place = self._models / about.version
-            part = self._models / f".{about.version}{_PART}"
-            for left in self._models.glob(f".*{_PART}"):
-                shutil.rmtree(left, ignore_errors=True)
-            save_artifact(part, arrays, manifest)
-            write_atomic(part / _ABOUT, about.model_dump_json(indent=2).encode())
-            sync_folder(part)
-            part.rename(place)
-            sync_folder(self._models)
-        return Version(about.version, run_name, about.at, manifest, place)
+            return self._write(run_name, arrays, manifest)
+
+    def add(self, arrays: State, manifest: Manifest, catalogue: Catalogue) -> Version:
+        """Keep a version that was made of another one; made once more it is the same version.
+
+        Args:
+            arrays: of the model.
+            manifest: says in `added` which version it was made of.
+            catalogue: whose order the rows follow.
+
+        Raises:
+            ArtifactError: `model-unknown`, the manifest names no version that is here;
+                `artifact-invalid`, as `versions`.
+            DataError: `disk-full`, or the home cannot be written.
+        """
+        origin = self.version("" if manifest.added is None else manifest.added.version)
+        digest = hashlib.sha256(arrays_to_bytes(arrays)).hexdigest()
+        manifest = manifest.model_copy(update={"sha256": digest})
+        with self._alone():
+            for one in self.versions():
+                if one.manifest == manifest:
+                    return one
+            return self._write(origin.run, arrays, manifest, catalogue)
+
+    def _write(
+        self, run: str, arrays: State, manifest: Manifest, catalogue: Catalogue | None = None
+    ) -> Version:
+        """The next version, whole under its name; who calls is the only one who writes."""
+        number = 1 + max((version.number for version in self.versions()), default=0)
+        about = _About(version=f"{number:04d}-{manifest.job_id[:8]}", run=run, at=_now())
+        place = self._models / about.version
+        part = self._models / f".{about.version}{_PART}"
+        for left in self._models.glob(f".*{_PART}"):
+            shutil.rmtree(left, ignore_errors=True)
+        written = save_artifact(part, arrays, manifest)
+        if catalogue is not None:
+            catalogue.save(part / CATALOGUE)
+        write_atomic(part / _ABOUT, about.model_dump_json(indent=2).encode())
+        sync_folder(part)
+        part.rename(place)
+        sync_folder(self._models)
+        return Version(about.version, run, about.at, written, place)
 
     def versions(self) -> list[Version]:
         """All versions, the oldest first.
@@ -126,13 +162,15 @@ class Models:
         return sorted(found, key=lambda version: version.number)
 
     def of_job(self, job_id: str) -> Version | None:
-        """What a job came to; None as long as it is not registered.
+        """What a job came to, without what was added; None as long as it is not registered.
 
         Raises:
             ArtifactError: `artifact-invalid`, as `versions`.
         """
-        found = (one for one in self.versions() if one.manifest.job_id == job_id)
-        return next(found, None)
+        for one in self.versions():
+            if one.manifest.job_id == job_id and one.manifest.added is None:
+                return one
+        return None
 
     def version(self, version_id: str) -> Version:
         """One version.
@@ -153,6 +191,8 @@ class Models:
     def promote(self, version_id: str, *, not_private: bool = False) -> Promotion:
         """Make a version the one that clients are sent.
 
+        Items that were added to it are in the home's catalogue from then on, for trainings too.
+
         Args:
             version_id: its name.
             not_private: the operator has said in words that a model without a guarantee may be
@@ -160,7 +200,8 @@ class Models:
 
         Raises:
             ArtifactError: `model-unknown`; `model-not-private`, its manifest names no
-                guarantee and nobody said that it may be; `artifact-invalid`, it is damaged.
+                guarantee and nobody said that it may be; `artifact-invalid`, it is damaged;
+                `artifact-catalogue`, its items and the home's are not one list.
             DataError: the promotion cannot be written.
         """
         version = self.version(version_id)
@@ -173,6 +214,8 @@ class Models:
                 remedy="Add --not-private if everybody whose data it was made of knows that.",
             )
         with self._alone():
+            if version.manifest.added is not None:
+                grow_catalogue(self.home, catalogue_of(self.home, version.folder))
             return self._promotions.append(version_id, _now())
 
     def rollback(self) -> Promotion:

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from client.doctor.findings import Finding, Patient, fail, fine
+from client.doctor.findings import Finding, Patient, fail, fine, warn
 from client.model_pointer import Pointer, damaged
 from client.models import MODELS
 from client.store import POLICY_TOML
 from common.artifacts import MANIFEST
+from common.catalogue import Catalogue
 from common.config import read_json
 from common.errors import Code, ConfigError
 from common.manifest import Manifest
@@ -29,7 +30,8 @@ def check_model(patient: Patient) -> Iterator[Finding]:
         yield fine("none was delivered yet", models)
         return
     where = models / pointer.folders[0] / MANIFEST
-    kind = _manifest(where).model
+    manifest = _manifest(where)
+    kind = manifest.model
     if kind not in KINDS:
         yield fail(
             f"{pointer.version} is of kind {kind!r}, which this version does not know",
@@ -39,6 +41,14 @@ def check_model(patient: Patient) -> Iterator[Finding]:
         )
         return
     yield fine(f"{pointer.version}, promotion {pointer.serial}, of kind {kind}", where)
+    catalogue = Catalogue.load((patient.folder / patient.settings.catalogue).resolve())
+    if manifest.catalogue_version != catalogue.version:
+        yield warn(
+            f"{pointer.version} is about another catalogue than the {len(catalogue)} items here",
+            where,
+            "If the catalogue has grown, its new items wait for the model that has them.",
+            Code.ARTIFACT_CATALOGUE,
+        )
     if patient.owner.policy.serving == "shop" and kind != _REFITTED:
         yield fine(
             f"of kind {kind} there is no refit: `shop` serving chooses between the model as it "

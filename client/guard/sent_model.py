@@ -2,8 +2,9 @@
 
 Guarantee:
     What is kept is signed by a server that the owner has listed, was made with a guarantee
-    (or the owner has said in words that it need not), is about this client's catalogue, and
-    holds finite, bounded numbers of the right shapes alone. No data are looked at.
+    (or the owner has said in words that it need not), is about this client's catalogue or what
+    that was before it grew, and holds finite, bounded numbers of the right shapes alone. No data
+    are looked at.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from common.artifacts import Manifest
 from common.catalogue import Catalogue
 from common.errors import ArtifactError, Code, InboundError, PolicyError
 from common.models.registry import model_specs
+from common.models.shared_arrays import POPULARITY_ARRAY
 from common.privacy.inbound import ArraySpec, check_arrays
 from common.privacy.policy import Policy
 from common.protocol import ModelMessage
@@ -43,8 +45,8 @@ def check_sent_model(
         InboundError: `inbound-array`, an array is not safe to use.
     """
     _check_server(policy, message)
-    _check_manifest(settings, catalogue, message.manifest)
-    check_arrays(message.arrays, _specs(message, len(catalogue)))
+    _check_private(settings, message.manifest)
+    check_arrays(message.arrays, _specs(message, _items(catalogue, message)))
 
 
 def _check_server(policy: Policy, message: ModelMessage) -> None:
@@ -59,7 +61,7 @@ def _check_server(policy: Policy, message: ModelMessage) -> None:
     message.check_signature()
 
 
-def _check_manifest(settings: ClientSettings, catalogue: Catalogue, manifest: Manifest) -> None:
+def _check_private(settings: ClientSettings, manifest: Manifest) -> None:
     if not manifest.private and not settings.no_privacy:
         raise ArtifactError(
             Code.MODEL_NOT_PRIVATE,
@@ -67,14 +69,26 @@ def _check_manifest(settings: ClientSettings, catalogue: Catalogue, manifest: Ma
             where=_WHERE,
             remedy="It is taken only if client.toml says `no_privacy`.",
         )
-    if manifest.catalogue_version != catalogue.version:
+
+
+def _items(catalogue: Catalogue, message: ModelMessage) -> int:
+    """How many items the model is about: all of the catalogue, or the first ones.
+
+    Of the arrays, which nobody has checked yet, one length is read, and held to the hash.
+    """
+    version, counts = message.manifest.catalogue_version, message.arrays.get(POPULARITY_ARRAY)
+    if version == catalogue.version:
+        return len(catalogue)
+    count = 0 if counts is None or counts.ndim != 1 else len(counts)
+    if not catalogue.begins_with(version, count):
         raise ArtifactError(
             Code.ARTIFACT_CATALOGUE,
-            f"made for catalogue {manifest.catalogue_version[:12]}, this client has "
-            f"{catalogue.version[:12]}.",
+            f"made for catalogue {version[:12]}, this client has {catalogue.version[:12]}.",
             where=_WHERE,
-            remedy="Bring both sides to one catalogue.",
+            remedy="Bring both sides to one catalogue: `hushrec client catalogue` takes a larger "
+            "one.",
         )
+    return count
 
 
 def _specs(message: ModelMessage, n_items: int) -> Mapping[str, ArraySpec]:

@@ -25,9 +25,11 @@ from client.service.checks import (
 )
 from client.service.desk import Desk
 from client.service.index import Mask, cosines, top_items
+from client.service.served import Served
 from client.service.shelf import Shelf, categories_of
 from client.service.v1 import recommender_pb2 as pb
 from common.arrays import Floats, Histories, Ints
+from common.errors import ArtifactError, Code
 
 __all__ = ["bundle", "explain", "profile", "recommend", "search", "similar_items"]
 
@@ -140,6 +142,7 @@ def explain(
     user_id, context = _shopper(shelf, request.user_id, request.context_item_ids)
     item = shelf.position(named(request.item_id, "item_id"))
     served = desk.models.answering(stock)
+    _check_known(served, item)
     history = desk.history(stock, user_id, context)
     vector = served.vector(history)
     score = float(served.scores(vector)[item])
@@ -193,6 +196,21 @@ def _allowed(shelf: Shelf, wanted: pb.Filter) -> Mask:
     check_list(wanted.categories, MOST_LISTED, "filter.categories")
     check_list(wanted.exclude_item_ids, MOST_LISTED, "filter.exclude_item_ids")
     return shelf.mask(wanted.categories, wanted.exclude_item_ids, "filter.categories")
+
+
+def _check_known(served: Served, item: int) -> None:
+    """An item that came after the model has no score that could be explained.
+
+    Raises:
+        ArtifactError: `artifact-catalogue`.
+    """
+    if not served.knows(item):
+        raise ArtifactError(
+            Code.ARTIFACT_CATALOGUE,
+            "the item is in the catalogue, and not yet in the model.",
+            where="item_id",
+            remedy="Wait until the server delivers a model that has it.",
+        )
 
 
 def _method(vector: Floats) -> pb.Method:

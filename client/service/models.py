@@ -32,6 +32,7 @@ class Models:
             return None if held is None else Served.of(held)
 
         self._held = Reloading(lambda: store.stamp, load)
+        self._placed: Served | None = None
         self._tuning = Tuning()
         self._is_own = False
 
@@ -42,7 +43,7 @@ class Models:
         return self._held.held_back or own
 
     def released(self, stock: Stock) -> Served:
-        """The model that was delivered last.
+        """The model that was delivered last; over the first items of a catalogue that has grown.
 
         Raises:
             ArtifactError: `model-missing`, none was; `artifact-catalogue`, it is for another
@@ -55,14 +56,20 @@ class Models:
                 "no model has been delivered to this client yet.",
                 remedy="The catalogue can be searched and events recorded meanwhile.",
             )
-        fits = served.model.n_items == len(stock.shelf)
-        if served.catalogue_version != stock.shelf.version or not fits:
+        if not stock.shelf.begins_with(served.catalogue_version, served.model.n_items):
             raise ArtifactError(
                 Code.ARTIFACT_CATALOGUE,
                 "the model that was delivered is for another catalogue than the client's.",
                 remedy="Use the catalogue that the federation was begun with.",
             )
-        return served
+        return served if served.model.n_items == len(stock.shelf) else self._on(served, stock)
+
+    def _on(self, served: Served, stock: Stock) -> Served:
+        """The model over a larger catalogue, made once for both."""
+        placed, count = self._placed, len(stock.shelf)
+        if placed is None or placed.model is not served.model or placed.shelf_items != count:
+            self._placed = placed = served.on(count)
+        return placed
 
     def answering(self, stock: Stock) -> Served:
         """The model for answers about shoppers, as the policy has it.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -31,6 +31,9 @@ class Served:
         serving: what an answer by it may depend on beside the shopper's own events.
         catalogue_version: whose order the rows follow.
         model: the model.
+        shelf_items: size of the catalogue, where that has grown since the model was made: items
+            that the model does not know have no score and no vector, and events about them
+            count for nothing. None: the model knows all.
     """
 
     version: str
@@ -38,6 +41,7 @@ class Served:
     serving: Serving
     catalogue_version: str
     model: Model
+    shelf_items: int | None = None
 
     @classmethod
     def of(cls, held: HeldModel) -> Served:
@@ -55,37 +59,61 @@ class Served:
             self.gramian.any()
         return self
 
+    def on(self, n_items: int) -> Served:
+        """The same, for answers about a catalogue of which it knows the first items."""
+        return replace(self, shelf_items=n_items).warmed()
+
+    def knows(self, item: int) -> bool:
+        """Whether the item at this position has a row in the model."""
+        return item < self.model.n_items
+
     def vector(self, history: Histories) -> Floats:
         """A shopper's vector from their own events alone, `[1, dim]`; zero without events."""
-        return self.model.fold_in(history)
+        known = history.within(self.model.n_items)
+        return self.model.fold_in(known)
 
     def scores(self, vector: Floats) -> Floats:
-        """Of all items, `[items]`: one matrix-vector product; popularity for a zero vector."""
-        return np.asarray(self.model.scores(vector)[0], dtype=np.float64)
+        """Of all items, `[items]`: one matrix-vector product; popularity for a zero vector.
+
+        Not a number for an item that the model does not know.
+        """
+        found = np.asarray(self.model.scores(vector)[0], dtype=np.float64)
+        return np.pad(found, (0, self._unknown), constant_values=np.nan)
 
     @cached_property
     def directions(self) -> NDArray[np.float32]:
         """Vectors of items at length 1, or zero, `[items, dim]`."""
         vectors = self.model.item_vectors
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        made = np.zeros_like(vectors)
-        np.divide(vectors, lengths, out=made, where=lengths > 0)
+        made = np.zeros((len(vectors) + self._unknown, vectors.shape[1]), vectors.dtype)
+        np.divide(vectors, lengths, out=made[: len(vectors)], where=lengths > 0)
         return made
 
     def terms(
         self, history: Histories, vector: Floats, item: int, still: Callable[[], object]
     ) -> Terms:
-        """Which of one shopper's events make the score of an item.
+        """Which of one shopper's events make the score of an item that the model knows.
 
         Args:
-            history: of one shopper.
+            history: of one shopper; an event about an item that the model does not know has
+                no part in it.
             vector: of theirs, not zero.
             item: position.
             still: raises when nobody waits any more.
         """
+        known = history.within(self.model.n_items)
         if isinstance(self.model, MatrixFactorisation):
-            return terms_of(self.model, history, vector, item, self.gramian)
-        return terms_without(self.model, history, item, still)
+            found = terms_of(self.model, known, vector, item, self.gramian)
+        else:
+            found = terms_without(self.model, known, item, still)
+        amounts = np.zeros(len(history.items))
+        amounts[history.items < self.model.n_items] = found.amounts
+        return replace(found, amounts=amounts)
+
+    @property
+    def _unknown(self) -> int:
+        """Items of the catalogue that the model does not know."""
+        return 0 if self.shelf_items is None else self.shelf_items - self.model.n_items
 
     @cached_property
     def gramian(self) -> Floats:

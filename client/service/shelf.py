@@ -34,6 +34,8 @@ class Shelf:
         self.titles = catalogue.metadata.get("title", blank)
         self.categories = catalogue.metadata.get("category", blank)
         self.search = SearchIndex(catalogue)
+        self._catalogue = catalogue
+        self._beginnings: dict[tuple[str, int], bool] = {}
         self._position = {item: place for place, item in enumerate(catalogue.item_ids)}
         members: dict[str, list[int]] = defaultdict(list)
         for place, text in enumerate(self.categories):
@@ -46,6 +48,13 @@ class Shelf:
 
     def __contains__(self, item_id: str) -> bool:
         return item_id in self._position
+
+    def begins_with(self, version: str, count: int) -> bool:
+        """Whether the first `count` items are that version of the catalogue; hashed once."""
+        asked = (version, count)
+        if asked not in self._beginnings:
+            self._beginnings[asked] = self._catalogue.begins_with(version, count)
+        return self._beginnings[asked]
 
     def position(self, item_id: str, field: str = "item_id") -> int:
         """Where an item stands.

@@ -40,8 +40,9 @@ def tuned(released: Served, store: ClientStore, peers: int = 0) -> Served:
     settings = RefitSettings(own_share=1.0 / peers if peers else 0.0)
     rng = np.random.default_rng(released.serial)
     looks = not isinstance(released.model, MatrixFactorisation)
-    times = store.histories.order if looks else None
-    chosen = refit(released.model, store.histories, settings, rng, times)
+    log = store.histories.within(released.model.n_items)
+    times = log.order if looks else None
+    chosen = refit(released.model, log, settings, rng, times)
     return replace(released, serving="shop", model=chosen.model).warmed()
 
 

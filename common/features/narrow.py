@@ -2,12 +2,53 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["narrowed"]
+from common.arrays import Floats
+
+__all__ = ["Narrowing", "narrowed"]
+
+
+@dataclass(frozen=True, eq=False)
+class Narrowing:
+    """How wide features become narrow ones; learned of the items of one catalogue.
+
+    Attributes:
+        directions: `[columns, at most width]`; None where there are no more columns than that.
+        scale: what every row is divided by.
+        width: of the result.
+    """
+
+    directions: Floats | None
+    scale: float
+    width: int
+
+    @classmethod
+    def of(cls, values: NDArray[Any], width: int) -> Self:
+        """Learned of `values` `[items, columns]`, public."""
+        wide = np.asarray(values, dtype=np.float64)
+        directions = None
+        if wide.shape[1] > width:
+            _, found = np.linalg.eigh(wide.T @ wide)
+            strongest = found[:, ::-1][:, :width]
+            largest = np.abs(strongest).argmax(axis=0)
+            directions = strongest * np.sign(strongest[largest, np.arange(width)])
+            wide = wide @ directions
+        squares = np.square(wide).sum(axis=1)
+        known = squares > 0
+        return cls(directions, float(np.sqrt(squares[known].mean())) if known.any() else 1.0, width)
+
+    def narrow(self, values: NDArray[Any]) -> NDArray[np.float32]:
+        """Features of the same columns, of any items, `[items, width]`."""
+        wide = np.asarray(values, dtype=np.float64)
+        if self.directions is not None:
+            wide = wide @ self.directions
+        behind = ((0, 0), (0, self.width - wide.shape[1]))
+        return np.pad(wide / self.scale, behind).astype(np.float32)
 
 
 def narrowed(values: NDArray[Any], width: int) -> NDArray[np.float32]:
@@ -23,13 +64,4 @@ def narrowed(values: NDArray[Any], width: int) -> NDArray[np.float32]:
     Returns:
         `[items, width]`.
     """
-    wide = np.asarray(values, dtype=np.float64)
-    if wide.shape[1] > width:
-        _, directions = np.linalg.eigh(wide.T @ wide)
-        strongest = directions[:, ::-1][:, :width]
-        largest = np.abs(strongest).argmax(axis=0)
-        wide = wide @ (strongest * np.sign(strongest[largest, np.arange(width)]))
-    squares = np.square(wide).sum(axis=1)
-    known = squares > 0
-    scale = np.sqrt(squares[known].mean()) if known.any() else 1.0
-    return np.pad(wide / scale, ((0, 0), (0, width - wide.shape[1]))).astype(np.float32)
+    return Narrowing.of(values, width).narrow(values)

@@ -79,13 +79,32 @@ class ContentMap:
         Raises:
             ArtifactError: `artifact-invalid`, features of another number of items.
         """
+        return cls.fit_rows(model.item_embeddings, model.popularity, features, settings)
+
+    @classmethod
+    def fit_rows(
+        cls,
+        rows: NDArray[Any],
+        popularity: NDArray[Any],
+        features: NDArray[Any],
+        settings: ContentSettings | None = None,
+    ) -> Self:
+        """Learn the map from released rows of any kind, `[items, columns]`, as `fit` does.
+
+        Every column is fitted for itself: of several tables side by side each has the rows that
+        it has alone.
+
+        Raises:
+            ArtifactError: `artifact-invalid`, arrays of different numbers of items.
+        """
         chosen = ContentSettings() if settings is None else settings
-        _check(features, model.n_items, "features")
-        popularity = model.popularity.astype(np.float64)
+        _check(features, len(rows), "features")
+        _check(popularity, len(rows), "popularity")
+        popularity = popularity.astype(np.float64)
         relative = popularity / popularity.mean()
         strengths = np.geomspace(chosen.weakest, chosen.strongest, chosen.strengths).tolist()
         scale = relative**chosen.scale_exponent
-        targets = model.item_embeddings.astype(np.float64) / scale[:, None]
+        targets = rows.astype(np.float64) / scale[:, None]
         weights = relative**chosen.weight_exponent
         equally = np.ones(len(relative))
         logarithm = fit_ridge(features, np.log(relative)[:, None], equally, strengths)

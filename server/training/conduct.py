@@ -17,7 +17,8 @@ from common.errors import Code, ConfigError, RunError
 from common.files import write_atomic
 from common.job import Job
 from common.privacy.roster import Roster
-from server.enroll.home import CATALOGUE, INVITATION, members
+from server.catalogues import home_catalogue
+from server.enroll.home import INVITATION, members
 from server.job_files import JOB_FILE, ROSTER_FILE, read_job, read_roster
 from server.keys import home_key, key_of
 from server.quorum import QuorumError
@@ -130,15 +131,7 @@ class Conductor:
         return {name: card.transport_key for name, card in members(self.home).items()}
 
     def _catalogue(self) -> Catalogue:
-        path = self.home / CATALOGUE
-        if not path.exists():
-            raise ConfigError(
-                Code.CONFIG_NOT_FOUND,
-                "the server's home has no catalogue, and a job names its version and size.",
-                where=str(path),
-                remedy="Put the federation's catalogue.json there.",
-            )
-        return Catalogue.load(path)
+        return home_catalogue(self.home)
 
     def _job(self, attendance: Attendance, expected: Collection[str], roster: Roster | None) -> Job:
         """The job of the folder; made of those who are there, once."""

@@ -95,3 +95,14 @@ def test_without_an_order_the_stored_one_stands() -> None:
 @pytest.mark.parametrize("length", [1, 3])
 def test_the_window_of_nobody_is_empty(length: int) -> None:
     assert histories_of([]).recent(length).shape == (0, length)
+
+
+def test_events_about_later_items_are_left_out_and_the_order_is_renumbered() -> None:
+    order = np.array([2, 0, 1, 0])
+    whole = Histories(np.array([0, 3, 4]), np.array([0, 2, 5, 5]), np.arange(1.0, 5.0), 6, order)
+    part = whole.within(4)
+    assert (part.n_items, part.n_users) == (4, 2)
+    np.testing.assert_array_equal(part.indptr, [0, 2, 2])
+    np.testing.assert_array_equal(part.sequence_of(0), [2, 0])
+    np.testing.assert_array_equal(part.weights, [1.0, 2.0])
+    assert whole.within(6) is whole

@@ -155,3 +155,33 @@ def test_garbage_is_a_data_error(tmp_path_factory: pytest.TempPathFactory, garba
     for read in (Catalogue.load, Catalogue.read_product_file):
         with contextlib.suppress(DataError):
             read(path)
+
+
+def test_it_grows_at_its_end_and_what_was_there_keeps_its_version() -> None:
+    old = Catalogue(("a", "b"), {"title": ("A", "B")})
+    more = Catalogue(("c", "d"), {"title": ("C", "D")})
+    grown = old.with_more(more)
+    assert grown.item_ids == ("a", "b", "c", "d")
+    assert grown.metadata["title"] == ("A", "B", "C", "D")
+    assert grown.version != old.version
+    assert (grown.first(2).version, grown.first(4).version) == (old.version, grown.version)
+    assert grown.begins_with(old.version, 2)
+    assert grown.begins_with(grown.version, 4)
+    for version, count in ((old.version, 3), (old.version, 0), (old.version, 5), ("x", 2)):
+        assert not grown.begins_with(version, count)
+    changed = Catalogue(("a", "b", "c"), {"title": ("A", "another", "C")})
+    assert not changed.begins_with(old.version, 2)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (Catalogue(("c", "b"), {"title": ("C", "B")}), "'b'"),
+        (Catalogue(("c",), {"title": ("C",), "brand": ("x",)}), "brand, title"),
+        (Catalogue(("c",)), "none"),
+    ],
+)
+def test_what_is_known_and_other_columns_are_no_new_items(more: Catalogue, said: str) -> None:
+    with pytest.raises(DataError, match=said) as caught:
+        Catalogue(("a", "b"), {"title": ("A", "B")}).with_more(more)
+    assert caught.value.code is Code.CATALOGUE_INVALID

@@ -159,7 +159,8 @@ def test_a_model_that_fails_for_what_nobody_foresaw(tmp_path, monkeypatch):
 def test_a_model_for_another_catalogue_answers_nothing(tmp_path):
     folder = make_shop(tmp_path / "north")
     deliver(folder, 1)
-    catalogue(ITEMS + 1).save(folder / "catalogue.json")
+    catalogue(ITEMS - 1).save(folder / "catalogue.json")
+    write_events(folder, log(ITEMS - 1))
     expected = (grpc.StatusCode.FAILED_PRECONDITION, "artifact-catalogue")
     with serving(folder) as (_, caller):
         assert refusal(lambda: caller.recommend("u1")) == expected
