@@ -52,7 +52,8 @@ def fold_in_users(
 
     Returns:
         `[users, dim]`; zero for a user without events or without a finite solution. Alone
-        and in a batch a user's vector agrees to rounding, not to the last bit.
+        and in a batch a user's vector is the same to the last bit where ν is 0; a power may
+        round by its place in the array.
     """
     vectors = np.asarray(item_embeddings, dtype=np.float64)
     weights = histories.weights * item_weight[histories.items]

@@ -10,8 +10,9 @@ from common.errors import Code, PrivacyError
 from common.privacy.gathered import PADDING, GatheredRows
 from common.privacy.grid import LARGEST_POPULATION
 from common.privacy.plan import Release
+from common.privacy.rank_one import RankOne
 
-__all__ = ["check_gathered", "check_users", "invalid"]
+__all__ = ["check_cut", "check_gathered", "check_rank_one", "check_rows", "check_users", "invalid"]
 
 
 def invalid(release: Release, what: str) -> PrivacyError:
@@ -32,6 +33,53 @@ def check_users(users: Ints, last: int, release: Release, chosen: NDArray[np.boo
         raise invalid(release, "a user takes part who was not sampled")
     if users[-1] >= LARGEST_POPULATION:
         raise invalid(release, f"more than {LARGEST_POPULATION} users")
+
+
+def check_cut(indptr: Ints, users: int, entries: int, release: Release) -> None:
+    """Every entry is one user's, in order."""
+    fits = len(indptr) == users + 1 and indptr[0] == 0 and indptr[-1] == entries
+    if not fits or np.any(np.diff(indptr) < 0):
+        raise invalid(release, "indptr does not cut the rows into users")
+
+
+def check_rows(indptr: Ints, rows: Ints, release: Release) -> None:
+    """Rows of the release, each once within a user."""
+    if len(rows) == 0:
+        return
+    if rows.min() < 0 or rows.max() >= release.rows:
+        raise invalid(release, f"a row outside [0, {release.rows})")
+    same_user = np.ones(len(rows) - 1, dtype=np.bool_)
+    starts = indptr[1:-1]
+    same_user[starts[(starts > 0) & (starts < len(rows))] - 1] = False
+    if np.any((np.diff(rows) <= 0) & same_user):
+        raise invalid(release, "rows are not strictly increasing within a user")
+
+
+def check_rank_one(
+    batch: RankOne, last: int, release: Release, chosen: NDArray[np.bool_] | None
+) -> None:
+    """All that is asked of rows that are written out, of outer products.
+
+    Raises:
+        PrivacyError: `contribution-invalid`, types or shapes that do not fit each other or the
+            release; users as in `check_users`; rows out of range, or twice within a user.
+    """
+    positions = (batch.users, batch.indptr, batch.rows, batch.shared_rows)
+    if any(array.dtype.kind != "i" or array.ndim != 1 for array in positions):
+        raise invalid(release, "users, indptr or rows are not vectors of signed integers")
+    values = (batch.left, batch.right, batch.shared_left)
+    if any(array.dtype not in (np.float32, np.float64) for array in values):
+        raise invalid(release, "values are neither float32 nor float64")
+    users, shared = len(batch.users), len(batch.shared_rows)
+    fits = batch.right.shape == (users, release.width) and batch.left.shape == batch.rows.shape
+    if not fits or (shared > 0 and batch.shared_left.shape != (users, shared)):
+        raise invalid(release, f"outer products of width {release.width} do not fit each other")
+    check_cut(batch.indptr, users, len(batch.rows), release)
+    if users == 0:
+        return
+    check_users(batch.users, last, release, chosen)
+    check_rows(batch.indptr, batch.rows, release)
+    _check_shared(batch.shared_rows, release.rows, release)
 
 
 def check_gathered(

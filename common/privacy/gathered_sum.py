@@ -1,6 +1,6 @@
 """The sum of gathered rows, without writing them out: a fast path, equal to the last integer.
 
-The slow path is `GatheredRows.expand`, `grid.quantise` and `summing.add_rows`; tests hold the
+The slow path is `GatheredRows.expand`, `grid.quantise` and `scatter.add_rows`; tests hold the
 two together. Users are worked through a few at a time, in float64 scratch memory that fits the
 cache, and on the cores that there are.
 """

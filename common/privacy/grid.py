@@ -15,6 +15,7 @@ __all__ = [
     "LARGEST_POPULATION",
     "MARGIN",
     "factors_of",
+    "per_user",
     "quantise",
     "squared_norms",
 ]
@@ -62,7 +63,7 @@ def quantise(block: SparseRows, clip_norm: float, clip_grid: int) -> Ints:
 def squared_norms(units: Ints, indptr: Ints) -> Ints:
     """Squared norm of each user's integers, `[batch]`; entries at most about 2^30."""
     squares: Ints = np.einsum("ij,ij->i", units, units)
-    return _per_user(squares, indptr, np.add)
+    return per_user(squares, indptr, np.add)
 
 
 def factors_of(squares: Floats, indptr: Ints, peaks: Floats, clip_norm: float) -> Floats:
@@ -77,7 +78,7 @@ def factors_of(squares: Floats, indptr: Ints, peaks: Floats, clip_norm: float) -
     Returns:
         `[batch]`; 0 for a user whose rows are all zero.
     """
-    norms = np.sqrt(_per_user(squares, indptr, np.add))
+    norms = np.sqrt(per_user(squares, indptr, np.add))
     with np.errstate(invalid="ignore", over="ignore"):
         size = peaks / clip_norm
         factors: Floats = np.where(size * norms > 1.0, 1.0 / np.maximum(norms, 1.0), size)
@@ -87,10 +88,10 @@ def factors_of(squares: Floats, indptr: Ints, peaks: Floats, clip_norm: float) -
 def _peaks(block: SparseRows) -> Floats:
     """Largest absolute value of each user; nan or inf if there is one."""
     flat = np.abs(block.values).ravel()
-    return _per_user(flat, block.indptr * block.values.shape[1], np.maximum)
+    return per_user(flat, block.indptr * block.values.shape[1], np.maximum)
 
 
-def _per_user(per_entry: NDArray[_T], indptr: Ints, how: np.ufunc) -> NDArray[_T]:
+def per_user(per_entry: NDArray[_T], indptr: Ints, how: np.ufunc) -> NDArray[_T]:
     """Reduce entries to users; users without entries get 0 (`reduceat` would not)."""
     out = np.zeros(len(indptr) - 1, dtype=per_entry.dtype)
     filled = np.flatnonzero(np.diff(indptr) > 0)

@@ -15,8 +15,9 @@ from common.privacy.gathered_sum import add_gathered
 from common.privacy.grid import quantise
 from common.privacy.plan import Release, RowSelection
 from common.privacy.samplers import make_sampler
+from common.privacy.scatter import add_rows
 from common.privacy.stream import NoiseSource
-from common.privacy.summing import ClippedSum, OnFailure, add_rows, checked, undeclared
+from common.privacy.summing import ClippedSum, OnFailure, checked, undeclared
 
 __all__ = ["SelectedSum"]
 

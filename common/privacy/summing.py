@@ -13,15 +13,25 @@ from numpy.typing import NDArray
 
 from common.arrays import Ints
 from common.errors import Code, ReleaseError
-from common.privacy.contribution_checks import check_gathered, check_users, invalid
+from common.privacy.contribution_checks import (
+    check_cut,
+    check_gathered,
+    check_rank_one,
+    check_rows,
+    check_users,
+    invalid,
+)
 from common.privacy.contributions import Contributions, SparseRows
 from common.privacy.gathered import GatheredRows
 from common.privacy.gathered_sum import add_gathered, has_twofold_rows
 from common.privacy.grid import LARGEST_POPULATION, quantise
 from common.privacy.plan import Release
+from common.privacy.rank_one import RankOne
+from common.privacy.rank_one_sum import add_rank_one
+from common.privacy.scatter import add_rows
 from common.privacy.stream import NoiseSource
 
-__all__ = ["ClippedSum", "OnFailure", "add_rows", "checked", "undeclared"]
+__all__ = ["ClippedSum", "OnFailure", "checked", "undeclared"]
 
 _BLOCK_VALUES = 1 << 17
 
@@ -110,6 +120,10 @@ class ClippedSum:
                 check_gathered(batch, last, self._release, self._chosen)
                 self._add_gathered(total, batch)
                 last = int(batch.users[-1]) if len(batch.users) else last
+            elif isinstance(batch, RankOne):
+                check_rank_one(batch, last, self._release, self._chosen)
+                add_rank_one(total, batch, self._release.clip_norm, self._clip_grid)
+                last = int(batch.users[-1]) if len(batch.users) else last
             else:
                 last = self._add_written_out(total, batch, last)
 
@@ -161,7 +175,7 @@ def checked(
                 continue
             _check_shape(block, release)
             check_users(block.users, last, release, chosen)
-            _check_rows(block, release)
+            check_rows(block.indptr, block.rows, release)
             last = int(block.users[-1])
             yield block
 
@@ -179,32 +193,4 @@ def _check_shape(block: SparseRows, release: Release) -> None:
     entries = len(block.rows)
     if block.values.shape != (entries, release.width):
         raise invalid(release, f"values {block.values.shape}, not ({entries}, {release.width})")
-    indptr = block.indptr
-    fits = len(indptr) == len(block.users) + 1 and indptr[0] == 0 and indptr[-1] == entries
-    if not fits or np.any(np.diff(indptr) < 0):
-        raise invalid(release, "indptr does not cut the rows into users")
-
-
-def _check_rows(block: SparseRows, release: Release) -> None:
-    rows = block.rows
-    if len(rows) == 0:
-        return
-    if rows.min() < 0 or rows.max() >= release.rows:
-        raise invalid(release, f"a row outside [0, {release.rows})")
-    same_user = np.ones(len(rows) - 1, dtype=np.bool_)
-    starts = block.indptr[1:-1]
-    same_user[starts[(starts > 0) & (starts < len(rows))] - 1] = False
-    if np.any((np.diff(rows) <= 0) & same_user):
-        raise invalid(release, "rows are not strictly increasing within a user")
-
-
-def add_rows(total: Ints, rows: Ints, units: Ints) -> None:
-    """Add each row of `units` to its row of `total`, in integers."""
-    from scipy.sparse import csc_array  # heavy; not every process sums
-
-    if len(rows) == 0:
-        return
-    touched, at = np.unique(rows, return_inverse=True)
-    ones = np.ones(len(rows), dtype=np.int64)
-    select = csc_array((ones, at, np.arange(len(rows) + 1)), shape=(len(touched), len(rows)))
-    total[touched] += np.asarray(select @ units)
+    check_cut(block.indptr, len(block.users), entries, release)

@@ -1,12 +1,13 @@
-"""Matrix factorisation by differentially private gradient descent, with Opacus.
+"""Matrix factorisation by differentially private gradient descent.
 
 Round 0 releases popularity. Every other round has noisy steps:
 1. the shoppers of the step refresh their own vectors, u = the ridge solution of implicit ALS
    over their own events (`common.models.fold_in`); u never leaves;
 2. one sample is one user: loss ½ Σ_own w (1 − s)² + ½ α Σ_negatives s², its gradient by the
-   item table at fixed u (`common.solvers.dpsgd_gradients`), clipped by Opacus
-   (`common.solvers.dpsgd_opacus`);
-3. a mechanism sums the clipped gradients and adds noise; Opacus' optimiser steps on the total.
+   item table at fixed u is an outer product, whose norm has a closed form
+   (`common.solvers.dpsgd_gradients`);
+3. a mechanism clips and sums the gradients and adds noise; Opacus' optimiser steps on the total
+   (`common.solvers.descent`).
 Where a client adds all of its own noise it takes `local_steps` of them by itself, and the server
 averages the clients' tables by declared population (FedAvg), or combines them by another rule of
 `common.solvers.aggregation`. Where the noise is added to the total, a round is one step on one
@@ -22,87 +23,39 @@ about a few popular items.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import ClassVar, Final, Literal, Self
+from typing import ClassVar, Final
 
 import numpy as np
-from pydantic import Field, model_validator
 
 from common.arrays import Floats, Ints, State
-from common.errors import Code, PlanError
 from common.models.fold_in import FoldIn
 from common.models.mf import MatrixFactorisation
-from common.privacy.contributions import Contributions, RankOne
-from common.privacy.plan import ReleaseShape, RowSelection, Sampler
-from common.solvers.aggregation import Aggregation
+from common.privacy.contributions import Contributions
+from common.privacy.plan import ReleaseShape
 from common.solvers.base import ArraySpec, ClientData, NoisyTotal, PublicFacts, Step
+from common.solvers.descent import Descent
 from common.solvers.dpsgd_gradients import UserGradients
-from common.solvers.dpsgd_opacus import MOMENTS, Descent
-from common.solvers.popularity import popularity_contribution, popularity_from
+from common.solvers.dpsgd_settings import LOCAL_STEPS, ROUNDS, DpSgdSettings
+from common.solvers.gradient.contained import contained
+from common.solvers.local_steps import (
+    LARGEST_SEED,
+    SEED,
+    check_central,
+    first_seed,
+    local_step,
+    seed_of,
+    stepped,
+)
+from common.solvers.popularity import POPULARITY, popularity_contribution, popularity_from
 
 __all__ = ["DpSgd", "DpSgdSettings"]
 
 TABLE: Final = "item_table"
-POPULARITY: Final = "popularity"
-SEED: Final = "seed"
-LOCAL_STEP: Final = "local_step"
-_BATCH_USERS: Final = 64
-_MOST_STEPS: Final = 10_000
 _WEIGHT_OFFSET: Final = 0.2
-_LARGEST_SEED: Final = 1 << 20
-_ROUNDS, _LOCAL_STEPS = 5, 2
-_SUMS: Final = _ROUNDS * _LOCAL_STEPS
+_MOST_SHARED: Final = 1 << 22
+"""Residuals on negatives that are in memory together."""
+_SUMS: Final = ROUNDS * LOCAL_STEPS
 """As many noisy steps are best where the noise is added to the total (on validation events)."""
-
-
-class DpSgdSettings(Aggregation):
-    """Settings of the gradient solver."""
-
-    embedding_dim: int = Field(default=24, gt=1, le=512)
-    """Length of the vectors; column 0 is popularity, the others are trained."""
-    rounds: int | None = Field(default=None, gt=0, le=10_000)
-    """Rounds of the federation after the popularity round. Absent: 5, or 10 where the noise is
-    added to the total and a round is one step."""
-    local_steps: int | None = Field(default=None, gt=0, le=10_000)
-    """Noisy steps that a client takes in a round; with `rounds` at most 10,000 in all. Absent:
-    2, or 1 where the noise is added to the total, and then nothing else is possible."""
-    sampling_rate: float = Field(default=1.0, gt=0, le=1)
-    """Probability with which a user takes part in a step (Poisson)."""
-    clip_norm: float = Field(default=0.05, ge=1e-6, le=1e6)
-    """Largest norm of one user's gradient; so small that nearly all are clipped to it."""
-    optimizer: Literal["sgd", "adam"] = "sgd"
-    """What steps on the noised gradient. Its moments begin anew in each round of local steps."""
-    learning_rate: float = Field(default=3.0, ge=1e-6, le=1e6)
-    """`sgd`: a step moves the table by an RMS of this at most; `adam`: of about this."""
-    momentum: float = Field(default=0.0, ge=0, le=0.9999)
-    """Of `sgd`; decay of the first moment of `adam`."""
-    negatives: int = Field(default=200, ge=0, le=50_000_000)
-    """Items drawn for each step, the same for all users; from `n_items` on, all items."""
-    negative_weight: float = Field(default=0.1, ge=0, le=1e3)
-    """α: weight of a negative beside an event's weight of 1."""
-    sampler: Sampler = "exact"
-    """Law of the noise; `fast` where steps times items run to tens of millions of draws."""
-    row_selection: RowSelection | None = None
-    """Noise on the items alone that enough users of a step have: `threshold`, `share` and
-    `clip_norm` of the counts that choose them. An item counts as had by whom it is a negative
-    for, too. Absent: all items."""
-    popularity_share: float = Field(default=0.05, ge=1e-4, le=0.9999)
-    """Share of the budget for the popularity round."""
-    popularity_exponent: float = Field(default=0.15, ge=0, le=1)
-    """β of the preconditioner."""
-    init_stddev: float = Field(default=0.1, ge=1e-6, le=1e3)
-    """Standard deviation of the first table."""
-    unobserved_weight: float = Field(default=0.3, gt=0, le=1e3)
-    """α0 of the fold-in."""
-    regularisation: float = Field(default=1.0, ge=1e-6, le=1e6)
-    """λ of the fold-in."""
-
-    @model_validator(mode="after")
-    def _bounded(self) -> Self:
-        if (self.rounds or _ROUNDS) * (self.local_steps or _LOCAL_STEPS) > _MOST_STEPS:
-            raise ValueError(f"rounds times local_steps is more than {_MOST_STEPS}")
-        if self.row_selection is not None and self.row_selection.dense_rows > 0:
-            raise ValueError("row_selection has dense_rows: every row is an item")
-        return self
 
 
 class DpSgd:
@@ -128,21 +81,25 @@ class DpSgd:
         self.facts = facts
         settings.check_clients(facts.clients, central=facts.central)
         if facts.central:
-            _check_central(settings)
+            check_central(
+                local_steps=settings.local_steps,
+                sampling_rate=settings.sampling_rate,
+                row_selection=settings.row_selection,
+            )
 
     @property
     def rounds(self) -> int:
         """Rounds after the first."""
         if self.settings.rounds is not None:
             return self.settings.rounds
-        return _SUMS if self.facts.central else _ROUNDS
+        return _SUMS if self.facts.central else ROUNDS
 
     @property
     def local_steps(self) -> int:
         """Noisy sums in a round."""
         if self.facts.central:
             return 1
-        return _LOCAL_STEPS if self.settings.local_steps is None else self.settings.local_steps
+        return LOCAL_STEPS if self.settings.local_steps is None else self.settings.local_steps
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -197,8 +154,7 @@ class DpSgd:
         """A small Gaussian table, and the public seed of the negatives."""
         shape = (self.facts.n_items, self.settings.embedding_dim - 1)
         table = np.random.default_rng(seed).normal(0.0, self.settings.init_stddev, shape)
-        drawn = np.array([float(seed % _LARGEST_SEED)])
-        return {TABLE: table, SEED: drawn, POPULARITY: np.ones(self.facts.n_items)}
+        return {TABLE: table, SEED: first_seed(seed), POPULARITY: np.ones(self.facts.n_items)}
 
     def contribute(
         self, step: int, state: State, data: ClientData, users: Ints
@@ -209,28 +165,15 @@ class DpSgd:
             return
         active = users[data.histories.lengths[users] > 0]
         gradients = self._gradients(step, state)
-        for start in range(0, len(active), _BATCH_USERS):
-            batch = active[start : start + _BATCH_USERS]
-            alone = (gradients.of(data.histories, batch[u : u + 1]) for u in range(len(batch)))
-            if parts := [part for part in alone if part is not None]:
-                yield RankOne.joined(parts)
+        at_once = _MOST_SHARED // max(1, min(self.settings.negatives, self.facts.n_items))
+        yield from contained(active, lambda some: [gradients.of(data.histories, some)], at_once)
 
     def advance(self, step: int, state: State, total: NoisyTotal) -> State:
-        """Keep the popularity, or step on the noised gradient.
-
-        Moments and the number of local steps so far are no inputs: at a client they end with
-        the round. On the server moments stay in the state, and so in its checkpoints.
-        """
+        """Keep the popularity, or step on the noised gradient."""
         if step == 0:
             users = total.population if self.settings.robust else 1.0
             return {**state, POPULARITY: popularity_from(total) / users}
-        moments = {name: state[name] for name in state if name.startswith(MOMENTS)}
-        batch_size = total.sampling_rate * total.population
-        table, moments = self._descent().step(state[TABLE], moments, total.values, batch_size)
-        after = {**state, **moments, TABLE: table}
-        if not self.facts.central:
-            after[LOCAL_STEP] = np.array([_local_step(state) + 1.0])
-        return after
+        return stepped(state, TABLE, total, self._descent(), central=self.facts.central)
 
     def finish(self, state: State) -> MatrixFactorisation:
         """The model from the last state."""
@@ -257,7 +200,7 @@ class DpSgd:
         return {
             TABLE: ArraySpec((items, self.settings.embedding_dim - 1)),
             POPULARITY: self._popularity_spec(),
-            SEED: ArraySpec((1,), max_abs=_LARGEST_SEED),
+            SEED: ArraySpec((1,), max_abs=LARGEST_SEED),
         }
 
     def _descent(self) -> Descent:
@@ -282,7 +225,6 @@ class DpSgd:
     def _gradients(self, step: int, state: State) -> UserGradients:
         return UserGradients(
             self.fold_in,
-            state[TABLE],
             self._embeddings(state),
             self._scale(state),
             self._negatives(step, state),
@@ -299,38 +241,6 @@ class DpSgd:
         items = self.facts.n_items
         if self.settings.negatives >= items:
             return np.arange(items)
-        seed = abs(round(float(state[SEED][0])))
-        time = (step - 1) * self.local_steps + _local_step(state)
-        rng = np.random.default_rng([seed, time])
-        return rng.choice(items, self.settings.negatives, replace=False)
-
-
-def _check_central(settings: DpSgdSettings) -> None:
-    if settings.local_steps not in (None, 1):
-        raise PlanError(
-            Code.PLAN_MODE,
-            f"{settings.local_steps} local steps in mode `distributed`: between secure sums a "
-            "client would train on its own share of the noise alone.",
-            where="local_steps",
-            remedy="Leave it out, and ask for more rounds: each is one sum.",
-        )
-    if settings.sampling_rate < 1:
-        raise PlanError(
-            Code.PLAN_MODE,
-            f"a sampling rate of {settings.sampling_rate:g} in mode `distributed`: a secure sum "
-            "is planned and charged as one over all users.",
-            where="sampling_rate",
-            remedy="Leave it out: 1 is the default.",
-        )
-    if settings.row_selection is not None:
-        raise PlanError(
-            Code.PLAN_MODE,
-            "a choice of rows in mode `distributed`, where none is proven.",
-            where="row_selection",
-            remedy="Leave it out, or use mode `local`.",
-        )
-
-
-def _local_step(state: State) -> int:
-    """Local steps that were taken since the server sent the state."""
-    return round(float(state[LOCAL_STEP][0])) if LOCAL_STEP in state else 0
+        time = (step - 1) * self.local_steps + local_step(state)
+        rng = np.random.default_rng([seed_of(state), time])
+        return np.sort(rng.choice(items, self.settings.negatives, replace=False))

@@ -1,4 +1,10 @@
-"""Gradients of private gradient descent: each made of one user's events alone, and clipped."""
+"""Gradients of matrix factorisation: each made of one user's events alone, and clipped.
+
+At fixed u the gradient of a user's loss by the table of items is the outer product of residuals
+r, one for each of their items and for each negative, and u. Negatives are drawn without
+replacement, and where one is the user's own the event counts: rows are distinct, so that the
+norm is ‖r‖ ‖u‖, and nothing needs to be written out to know it.
+"""
 
 from __future__ import annotations
 
@@ -7,25 +13,31 @@ import numpy as np
 from common.arrays import Floats, Histories, Ints
 from common.models.fold_in import FoldIn, fold_in_users
 from common.models.ridge import Spectrum
-from common.privacy.contributions import RankOne
-from common.solvers.dpsgd_opacus import GradientClipper, SquareLoss
+from common.privacy.grid import per_user
+from common.privacy.rank_one import RankOne, places_in
 
 __all__ = ["UserGradients"]
+
+_BLOCK_VALUES = 1 << 14
 
 
 class UserGradients:
     """Gradients of a step, each made of one user's events alone.
 
+    The loss of a user is ½ Σ_own w (s - 1)² + ½ α Σ_negatives s² for scores s = embedding · u.
+
     Guarantee:
-        A user's gradient is the same to the last bit whoever else takes part: every
-        operation has the shape of that user. One that fails is nothing, for that user only.
+        A user's gradient is the same to the last bit whoever else takes part: every operation
+        is made value by value, or has a shape of that user's own (held by a test, on the
+        machine that runs it). Its Frobenius norm is at most `clip_norm` up to rounding, and the
+        mechanism clips again, exactly.
 
     Args:
         fold_in: how a user's vector is made.
-        table: what the gradient is by, `[items, dim - 1]`.
-        embeddings: what the vector is made of, `[items, dim]`; column 0 is popularity.
-        scale: by what each item's row of `table` is multiplied in them, `[items]`.
-        negatives: items that are negatives where a user has no event on them.
+        embeddings: what the vector is made of, `[items, dim]`; column 0 is popularity, which
+            is not trained.
+        scale: by what each item's row of the table is multiplied in the others, `[items]`.
+        negatives: items that are negatives where a user has no event on them, increasing.
         clip_norm: largest norm of a gradient.
         negative_weight: α, weight of a negative beside an event's weight of 1.
     """
@@ -33,7 +45,6 @@ class UserGradients:
     def __init__(
         self,
         fold_in: FoldIn,
-        table: Floats,
         embeddings: Floats,
         scale: Floats,
         negatives: Ints,
@@ -42,34 +53,62 @@ class UserGradients:
         negative_weight: float,
     ) -> None:
         self._fold_in = fold_in
-        self._table = table
         self._embeddings = embeddings
         self._spectrum = Spectrum.of(embeddings)
         self._scale = scale
         self._negatives = negatives
+        self._of_negatives = np.ascontiguousarray(embeddings[negatives])
         self._ones = np.ones(len(embeddings))
         self._clip_norm = clip_norm
         self._negative_weight = negative_weight
-        self._clipper = GradientClipper(table, clip_norm)
 
-    def of(self, histories: Histories, user: Ints) -> RankOne | None:
-        """The clipped gradient of one user, `user` `[1]`."""
-        try:
-            own = histories.take(user)
-            vector = fold_in_users(
-                own, self._embeddings, self._ones, self._fold_in, spectrum=self._spectrum
-            )
-            loss = self._loss(own, vector)
-            return self._clipper.gradients(user, np.ascontiguousarray(vector[:, 1:]), loss)
-        except Exception:  # noqa: BLE001 - whatever one user's events do, nobody else may notice
-            self._clipper = GradientClipper(self._table, self._clip_norm)
-            return None
+    def of(self, histories: Histories, users: Ints) -> RankOne:
+        """Clipped gradients of `users` (positions, increasing) by the table.
 
-    def _loss(self, own: Histories, vector: Floats) -> SquareLoss:
-        weight = np.zeros((1, len(self._ones)))
-        target = np.zeros_like(weight)
-        weight[0, self._negatives] = self._negative_weight
-        weight[0, own.items] = own.weights
-        target[0, own.items] = 1.0
-        offset = vector[0, 0] * self._embeddings[None, :, 0]
-        return SquareLoss(weight, target, offset, self._scale)
+        One that is not finite stays so, and the mechanism makes it zero.
+        """
+        own = histories.take(users)
+        owners = own.user_of_event
+        vectors = fold_in_users(
+            own, self._embeddings, self._ones, self._fold_in, spectrum=self._spectrum
+        )
+        with np.errstate(all="ignore"):
+            left = own.weights * (self._scores(own.items, owners, vectors) - 1.0)
+            left *= self._scale[own.items]
+            shared = self._of_shared(own, vectors)
+            right = np.ascontiguousarray(vectors[:, 1:])
+            factors = self._factors(left, own.indptr, shared, right)
+            left *= factors[owners]
+            shared *= factors[:, None]
+        return RankOne(users, own.indptr, own.items, left, right, self._negatives, shared)
+
+    def _scores(self, items: Ints, owners: Ints, vectors: Floats) -> Floats:
+        """Of each event's item for its user, `[events]`."""
+        found = np.empty(len(items))
+        at_once = max(1, _BLOCK_VALUES // vectors.shape[1])
+        for start in range(0, len(items), at_once):
+            some = slice(start, start + at_once)
+            of_items = self._embeddings.take(items[some], axis=0)
+            np.einsum("ed,ed->e", of_items, vectors.take(owners[some], axis=0), out=found[some])
+        return found
+
+    def _of_shared(self, own: Histories, vectors: Floats) -> Floats:
+        """What stands on negatives, `[users, negatives]`; zero on those that are a user's own."""
+        scores = np.matmul(self._of_negatives, vectors[:, :, None])[:, :, 0]  # one by one
+        scores *= self._negative_weight * self._scale[self._negatives]
+        place = places_in(self._negatives, own.items)
+        events = np.flatnonzero(place >= 0)
+        scores[own.user_of_event[events], place[events]] = 0.0
+        return np.asarray(scores, dtype=np.float64)
+
+    def _factors(self, left: Floats, indptr: Ints, shared: Floats, right: Floats) -> Floats:
+        """What brings each user's norm, ‖r‖ ‖u‖, to the clip norm at most, `[users]`."""
+        squares = per_user(np.square(left), indptr, np.add) + _squares(shared)
+        norms = np.sqrt(squares) * np.sqrt(_squares(right))
+        return np.where(norms > self._clip_norm, self._clip_norm / norms, 1.0)
+
+
+def _squares(rows: Floats) -> Floats:
+    """Squared norm of each row, `[rows]`, in an order that no other row changes."""
+    ends = np.arange(len(rows) + 1) * rows.shape[1]
+    return per_user(np.square(rows).reshape(-1), ends, np.add)

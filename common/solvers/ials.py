@@ -22,8 +22,9 @@ from common.config import Settings
 from common.errors import Code, PlanError
 from common.models.fold_in import FoldIn, fold_in_users
 from common.models.mf import MatrixFactorisation
-from common.privacy.contributions import Contributions, RankOne, SparseRows
+from common.privacy.contributions import Contributions, SparseRows
 from common.privacy.plan import ReleaseShape
+from common.privacy.rank_one import RankOne
 from common.solvers.base import ArraySpec, ClientData, NoisyTotal, PublicFacts, Step
 
 __all__ = ["GramRows", "Ials", "IalsSettings"]

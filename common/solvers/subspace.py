@@ -25,9 +25,10 @@ from pydantic import Field
 from common.arrays import Floats, Histories, Ints, State
 from common.config import Settings as BaseSettings
 from common.models.mf import FoldIn, MatrixFactorisation
-from common.privacy.contributions import Contributions, RankOne
+from common.privacy.contributions import Contributions
 from common.privacy.gdp import gaussian_mu
 from common.privacy.plan import ReleaseShape
+from common.privacy.rank_one import RankOne
 from common.solvers.base import ArraySpec, ClientData, NoisyTotal, PublicFacts, Step
 from common.solvers.popularity import POPULARITY, popularity_contribution, popularity_from
 

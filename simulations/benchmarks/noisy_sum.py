@@ -39,8 +39,8 @@ from common.privacy.gathered_sum import add_gathered
 from common.privacy.grid import quantise
 from common.privacy.mechanisms import GaussianSum
 from common.privacy.plan import Release, Sampler
+from common.privacy.scatter import add_rows
 from common.privacy.stream import NoiseSource
-from common.privacy.summing import add_rows
 from simulations.benchmarks.apart import apart
 from simulations.benchmarks.machine import machine
 

@@ -18,7 +18,9 @@ _LOG = logging.getLogger("hushrec.solvers")
 
 
 def contained(
-    users: Ints, make: Callable[[Ints], Iterable[Contributions]]
+    users: Ints,
+    make: Callable[[Ints], Iterable[Contributions]],
+    at_once: int | None = None,
 ) -> Iterator[Contributions]:
     """What `make` makes of `users`, some at a time; where it raises, of each of them alone.
 
@@ -30,9 +32,11 @@ def contained(
     Args:
         users: positions, increasing.
         make: contributions of some of them; whole before any of it is yielded.
+        at_once: how many at most, where the contributions are large; at most `USERS`.
     """
-    for start in range(0, len(users), USERS):
-        some = users[start : start + USERS]
+    step = USERS if at_once is None else max(1, min(USERS, at_once))
+    for start in range(0, len(users), step):
+        some = users[start : start + step]
         try:
             made = list(make(some))
         except Exception as error:  # noqa: BLE001 - whatever one user's events do

@@ -28,7 +28,7 @@ from common.models.shared_arrays import DENSE, FEATURES, TABLE
 from common.privacy.contributions import Contributions, PlainSum
 from common.privacy.plan import ReleaseShape, RowSelection
 from common.solvers.base import ArraySpec, ClientData, NoisyTotal, PublicFacts, Step
-from common.solvers.dpsgd_opacus import MOMENTS, Descent
+from common.solvers.descent import MOMENTS, Descent
 from common.solvers.gradient.checks import check_mode, check_selection
 from common.solvers.gradient.contained import contained
 from common.solvers.gradient.examples import Batch, Draw, ExampleMaker

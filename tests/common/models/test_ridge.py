@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.arrays import Floats, Histories
+from common.arrays import Floats, Histories, Ints
 from common.models import ridge
 from common.models.ridge import Spectrum, solve_rows, transpose
 
@@ -135,3 +135,37 @@ def test_a_spectrum_at_hand_gives_the_same_bits() -> None:
     fresh = solve_rows(histories, vectors, np.ones(9), 0.3)
     again = solve_rows(histories, vectors, np.ones(9), 0.3, spectrum=Spectrum.of(vectors))
     assert np.array_equal(fresh, again)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 5, 9, 24, 33])
+@pytest.mark.parametrize("with_prior", [False, True])
+def test_a_row_is_the_same_to_the_last_bit_alone_and_among_others(
+    dim: int, with_prior: bool
+) -> None:
+    """Of all lengths, fewer events than dimensions and more, in any block and any order."""
+    rng = np.random.default_rng(dim)
+    histories = make_histories(rng, 60, 90)
+    vectors, ridge_of = rng.normal(size=(90, dim)), rng.uniform(0.1, 3.0, 60)
+    prior = rng.normal(size=(60, dim)) if with_prior else None
+    spectrum = Spectrum.of(vectors)
+
+    def solved(rows: Ints) -> Floats:
+        beside = None if prior is None else prior[rows]
+        return solve_rows(
+            histories.take(rows), vectors, ridge_of[rows], 0.3, beside, spectrum=spectrum
+        )
+
+    together = solved(np.arange(60))
+    for row in range(60):
+        assert solved(np.array([row])).tobytes() == together[row : row + 1].tobytes()
+    shuffled = rng.permutation(60)
+    assert solved(shuffled).tobytes() == together[shuffled].tobytes()
+    assert solved(np.arange(1, 60)).tobytes() == together[1:].tobytes()
+
+
+def test_sizes_hold_their_rows_and_are_few() -> None:
+    lengths = np.arange(100_000)
+    sizes = ridge._sizes(lengths)
+    assert np.all((sizes >= lengths) & (sizes <= np.maximum(1.25 * lengths, lengths)))
+    assert len(np.unique(sizes)) < 70
+    assert np.all(np.diff(sizes) >= 0)

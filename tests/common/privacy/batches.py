@@ -1,9 +1,12 @@
 """What users contribute, sound and broken, for the tests of every mechanism."""
 
+from dataclasses import replace
+
 import numpy as np
 
-from common.privacy.contributions import RankOne, SparseRows
+from common.privacy.contributions import SparseRows
 from common.privacy.grid import quantise
+from common.privacy.rank_one import RankOne
 
 
 def sparse(users, rows_of_user, width=3, seed=0):
@@ -23,6 +26,16 @@ def rank_one(rng, users, n_rows, width):
         np.concatenate(rows).astype(np.int64) if rows else np.empty(0, np.int64),
         rng.normal(size=indptr[-1]),
         rng.normal(size=(len(users), width)),
+    )
+
+
+def shared_rank_one(rng, users, n_rows, width, shared):
+    """The same with rows that everybody has, some of them a user's own too."""
+    own = rank_one(rng, users, n_rows, width)
+    return replace(
+        own,
+        shared_rows=np.sort(rng.choice(n_rows, shared, replace=False)).astype(np.int64),
+        shared_left=rng.normal(size=(len(users), shared)),
     )
 
 

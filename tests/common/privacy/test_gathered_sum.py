@@ -13,8 +13,8 @@ from common.privacy.gathered_sum import add_gathered, has_twofold_rows
 from common.privacy.grid import factors_of, quantise
 from common.privacy.mechanisms import GaussianSum
 from common.privacy.plan import Release
+from common.privacy.scatter import add_rows
 from common.privacy.stream import NoiseSource
-from common.privacy.summing import add_rows
 from tests.common.privacy.gathered_batches import gathered
 
 CLIPS = st.sampled_from([1e-300, 1e-30, 0.1, 1.0, 3.7, 1e300])

@@ -12,7 +12,7 @@ from common.privacy.plan import ReleaseShape
 from common.schedule import Schedule, facts_of
 from common.solvers.aggregation import SERVER_STATE, Aggregation, Rule
 from common.solvers.base import ArraySpec, Step
-from common.solvers.dpsgd import DpSgdSettings
+from common.solvers.dpsgd_settings import DpSgdSettings
 from common.solvers.registry import make_solver
 
 RULES: tuple[Rule, ...] = get_args(Rule)

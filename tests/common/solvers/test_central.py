@@ -20,8 +20,9 @@ from common.evaluation import private
 from common.job import Job
 from common.schedule import count_steps, facts_of
 from common.solvers.base import NoisyTotal, PublicFacts, Solver, Step
-from common.solvers.dpsgd import LOCAL_STEP, TABLE, DpSgd
-from common.solvers.dpsgd_opacus import MOMENTS
+from common.solvers.descent import MOMENTS
+from common.solvers.dpsgd import TABLE, DpSgd
+from common.solvers.local_steps import LOCAL_STEP
 from common.solvers.registry import SOLVERS, make_solver
 from common.solvers.subspace import Subspace
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from common.arrays import Floats, Histories, Ints, State
 from common.errors import Code, PlanError
-from common.privacy.contributions import RankOne
+from common.privacy.rank_one import RankOne
 from common.solvers.base import NoisyTotal, PublicFacts
 from common.solvers.ials import GramRows, Ials, IalsSettings, pack, packed_width
 

@@ -146,8 +146,13 @@ def assert_alone_as_together(contribute: Callable[[Ints], Any]) -> None:
 @pytest.mark.parametrize("table", TABLES)
 @pytest.mark.parametrize(
     ("name", "settings"),
-    [("subspace", {}), ("dpsgd", {}), ("dpsgd", FLOOR)],
-    ids=["subspace", "dpsgd", "dpsgd-floor"],
+    [
+        ("subspace", {}),
+        ("dpsgd", {}),
+        ("dpsgd", {"embedding_dim": 13, "negatives": ITEMS}),
+        ("dpsgd", FLOOR),
+    ],
+    ids=["subspace", "dpsgd", "dpsgd-all", "dpsgd-floor"],
 )
 def test_a_round(name: str, table: str, settings: dict[str, Any]) -> None:
     solver, data = solver_for(name, **settings), make_data()
@@ -225,24 +230,34 @@ def test_another_log_beside_a_user_changes_nothing() -> None:
     assert [there[int(user)] for user in some] == [here[place] for place in range(4)]
 
 
-def test_a_user_whose_gradient_fails_is_missed_by_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Inside Opacus, between forward and backward: nothing of it may be left for the next."""
-    from common.solvers.dpsgd_opacus import SquareLoss
+@pytest.mark.parametrize("where", ["fold_in_users", "places_in"])
+def test_a_user_whose_gradient_fails_is_missed_by_nobody(
+    monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """In the middle of a batch, while vectors are made or behind it."""
+    from common.solvers import dpsgd_gradients
+    from common.solvers.gradient import contained
 
     solver, data = solver_for("dpsgd"), make_data()
     state, users = state_for(solver, 1, "ordinary"), np.arange(USERS)
     whole = by_user(solver.contribute(1, state, data, users))
-    loss = SquareLoss.__call__
-    poisoned = data.histories.take(np.array([40]))
+    assert 40 in whole
+    items, sound = (
+        data.histories.take(np.array([40])).items.tobytes(),
+        getattr(dpsgd_gradients, where),
+    )
 
-    def failing(self: SquareLoss, products: Any) -> Any:
-        if np.array_equal(np.flatnonzero(self.target[0]), poisoned.items):
+    def failing(*args: Any, **values: Any) -> Any:
+        found = args[0].items if where == "fold_in_users" else args[1]
+        if items in found.tobytes():
             raise MemoryError
-        return loss(self, products)
+        return sound(*args, **values)
 
-    monkeypatch.setattr(SquareLoss, "__call__", failing)
-    rest = by_user(solver.contribute(1, state, data, users))
-    assert rest == {user: rows for user, rows in whole.items() if user != 40}
+    monkeypatch.setattr(dpsgd_gradients, where, failing)
+    expected = {user: rows for user, rows in whole.items() if user != 40}
+    for at_once in (256, 50):
+        monkeypatch.setattr(contained, "USERS", at_once)
+        assert by_user(solver.contribute(1, state, data, users)) == expected
 
 
 @pytest.mark.parametrize("name", ["sequential", "neural"])

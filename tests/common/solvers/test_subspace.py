@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from common.arrays import Histories, Ints
-from common.privacy.contributions import RankOne
+from common.privacy.rank_one import RankOne
 from common.solvers.base import NoisyTotal, PublicFacts
 from common.solvers.subspace import Subspace
 

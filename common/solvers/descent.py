@@ -1,11 +1,7 @@
-"""The two places where the gradient solver meets Opacus: clipping and the optimiser's step.
+"""A step of Opacus' optimiser on a mechanism's total, as a function of public arrays.
 
-One sample is one user, so Opacus' per-sample clipping is per-user clipping. The trained
-table is one linear layer from a user's vector to items: the gradient of one user is the outer
-product of the residuals r and the vector u, and Opacus' ghost clipping (Li et al. 2022,
-"Large language models can be strong differentially private learners", section 4) gets its
-norm ‖r‖ ‖u‖ without writing `[users, items, dim]` out. Opacus would then add the users up;
-here the factors go to a mechanism instead, which sums, and adds the noise of its own source.
+Opacus would sum over users and add noise itself. Here a mechanism has done both, with noise of
+its own source, and the optimiser takes the total.
 """
 
 from __future__ import annotations
@@ -14,85 +10,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NoReturn
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
-from opacus.grad_sample import GradSampleModuleFastGradientClipping
 from opacus.optimizers import DPOptimizerFastGradientClipping
 
-from common.arrays import Floats, Ints
+from common.arrays import Floats
 from common.errors import Code, PrivacyError
-from common.privacy.contributions import RankOne
 
-__all__ = ["MOMENTS", "Descent", "GradientClipper", "NoisyTotalOptimizer", "SquareLoss"]
+__all__ = ["MOMENTS", "Descent", "NoisyTotalOptimizer"]
 
 MOMENTS: Final = "moments."
 """How the arrays of an optimiser's state are named."""
-
-
-@dataclass(frozen=True)
-class SquareLoss:
-    """Half the weighted squared error of each user of a batch; a user's loss is one row.
-
-    L_u = ½ Σ_i weight_ui (s_ui − target_ui)², s_ui = scale_i (table_i · u) + offset_ui.
-
-    Attributes:
-        weight: `[batch, items]`, zero where the item is no part of the user's loss. Sensitive.
-        target: `[batch, items]`. Sensitive.
-        offset: `[batch, items]`, the part of the score that is not trained. Sensitive.
-        scale: `[items]`, public.
-    """
-
-    weight: Floats
-    target: Floats
-    offset: Floats
-    scale: Floats
-
-    def __call__(self, products: torch.Tensor) -> torch.Tensor:
-        """Sum over the batch, for `products` = table_i · u, `[batch, items]`."""
-        scores = products * torch.from_numpy(self.scale) + torch.from_numpy(self.offset)
-        error = scores - torch.from_numpy(self.target)
-        return 0.5 * (torch.from_numpy(self.weight) * error * error).sum()
-
-
-class GradientClipper:
-    """Per-user gradients of a table, clipped by Opacus and not summed.
-
-    Guarantee:
-        Each user's rows depend on that user and public state alone, and have a Frobenius
-        norm of at most `clip_norm` up to rounding (the mechanism clips again, exactly).
-        To the last bit that holds for a batch of one user only: in a larger one the order
-        of a sum in the linear layer depends on the size of the batch.
-    """
-
-    def __init__(self, table: NDArray[Any], clip_norm: float) -> None:
-        self._layer = linear_layer(table)
-        self._module = GradSampleModuleFastGradientClipping(
-            self._layer, max_grad_norm=clip_norm, loss_reduction="sum", use_ghost_clipping=True
-        )
-
-    def gradients(self, users: Ints, vectors: Floats, loss: SquareLoss) -> RankOne:
-        """Clipped gradients of a batch of users by the table.
-
-        Args:
-            users: positions, increasing, `[batch]`.
-            vectors: u, `[batch, width]`.
-            loss: the users' losses.
-
-        Returns:
-            A contribution per user on the items of their loss; a gradient that is not finite
-            stays so, and the mechanism makes it zero.
-        """
-        products = self._module(torch.tensor(vectors).requires_grad_())  # aligned by torch
-        products.retain_grad()
-        torch.autograd.backward([loss(products)])
-        factors: Floats = self._module.get_clipping_coef().numpy()
-        residuals: Floats = products.grad.numpy()
-        self._layer.weight.grad = None  # autograd's own sum over the batch, for nobody
-        batch, rows = np.nonzero(loss.weight)
-        left = (residuals * factors[:, None])[batch, rows]
-        indptr = np.searchsorted(batch, np.arange(len(users) + 1))
-        return RankOne(users, indptr.astype(np.int64), rows, left, vectors)
 
 
 class NoisyTotalOptimizer(DPOptimizerFastGradientClipping):  # type: ignore[misc]
@@ -220,6 +148,6 @@ def _no_total() -> PrivacyError:
     return PrivacyError(
         Code.RELEASE_UNDECLARED,
         "a gradient step was asked for without a mechanism's total.",
-        where="dpsgd optimiser",
+        where="optimiser",
         remedy="This is a defect of the solver: use `step_with`.",
     )
