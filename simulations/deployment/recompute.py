@@ -1,12 +1,13 @@
 """A training's model once more, from what its clients kept of what they released.
 
 The server's own totals, checkpoints and arrays are not used: of its records only who answered
-which step, since that is the server's to decide, and in secure sums what was revealed.
+which step, since that is the server's to decide, and in secure sums what was revealed. The
+catalogue is a client's own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from common.arrays import State, Words
 from common.artifacts import arrays_from_bytes, load_artifact
+from common.catalogue import Catalogue
 from common.errors import HushRecError
 from common.job import Job
 from common.privacy.plan import Release
@@ -48,12 +50,15 @@ class Recomputed:
         registry: the server's folder of it.
         ledgers: of all clients, by name.
         populations: declared users, by client.
+        catalogue: loads the job's catalogue, or one that has grown since; None for solvers that
+            read no features of its items.
     """
 
     job: Job
     registry: Path
     ledgers: Mapping[str, LedgerCopy]
     populations: Mapping[str, int]
+    catalogue: Callable[[], Catalogue] | None = None
 
     def model(self) -> State:
         """The arrays of the model.
@@ -63,13 +68,23 @@ class Recomputed:
             _Missing: a client did not release what it is said to have.
         """
         schedule = schedule_of(self.job)
-        state = schedule.initial_state()
+        state = schedule.initial_state(self._beginning)
         records = Registry(self.registry).rounds()
         if len(records) != len(schedule.steps):
             raise _Missing(f"{len(records)} of {len(schedule.steps)} rounds have a record")
         for index, record in enumerate(records):
             state = self._after(schedule, index, state, record)
         return schedule.finish(state).arrays()
+
+    def _beginning(self) -> Catalogue:
+        """As many items as the job is about.
+
+        Raises:
+            _Missing: nobody has said where the catalogue is.
+        """
+        if self.catalogue is None:
+            raise _Missing("the solver reads features of items, and no catalogue is given")
+        return self.catalogue().first(self.job.n_items)
 
     def _after(self, schedule: Schedule, index: int, state: State, record: RoundRecord) -> State:
         release = schedule.plan.releases[index]
@@ -154,7 +169,11 @@ def model_faults(training: Recomputed, artifact: Path) -> Iterator[str]:
 
 
 def recomputed(
-    job: Job, run: Path, ledgers: Mapping[str, LedgerCopy], populations: Mapping[str, int]
+    job: Job,
+    run: Path,
+    ledgers: Mapping[str, LedgerCopy],
+    populations: Mapping[str, int],
+    catalogue: Callable[[], Catalogue] | None = None,
 ) -> Recomputed:
-    """Of the training in a run's folder."""
-    return Recomputed(job, run / "server", ledgers, populations)
+    """Of the training in a run's folder; arguments as the attributes of what is returned."""
+    return Recomputed(job, run / "server", ledgers, populations, catalogue)

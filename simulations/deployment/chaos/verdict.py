@@ -11,7 +11,9 @@ from typing import Any, Final
 
 from client.models import ModelStore
 from client.owner import Owner
+from client.store import ClientPlace
 from common.artifacts import load_artifact
+from common.catalogue import Catalogue
 from common.errors import HushRecError
 from server.job_files import read_job
 from server.keys import home_key
@@ -142,7 +144,8 @@ class Judge:
             yield f"{run}: ended well, and cannot be read: {error}"
             return
         model, version = run / "server" / "model", str(outcome.get("version"))
-        yield from model_faults(recomputed(job, run, ledgers, populations), model)
+        training = recomputed(job, run, ledgers, populations, self._catalogue)
+        yield from model_faults(training, model)
         if versions.of_run(name) != [version]:
             yield f"{name} came to version {version}, registered is {versions.of_run(name)}"
             return
@@ -152,6 +155,10 @@ class Judge:
             yield f"version {version} is not the one that was promoted last"
         for shop in self.shops:
             yield from self._delivered(shop, version)
+
+    def _catalogue(self) -> Catalogue:
+        """As the first shop has it."""
+        return ClientPlace.open(self.places.shop(self.shops[0])).catalogue
 
     def undelivered(self, name: str) -> list[str]:
         """Shops that do not have the model of a training."""
