@@ -20,8 +20,8 @@ from common.arrays import Floats, Ints
 from common.privacy.contribution_checks import invalid
 from common.privacy.contributions import Contributions
 from common.privacy.events import Event, GaussianSumEvent, event_of
-from common.privacy.mechanisms import ExactSum, OnFailure, SumMechanism, release_of
-from common.privacy.plan import PrivacyPlan, Release
+from common.privacy.mechanisms import GaussianSum, OnFailure, SumMechanism
+from common.privacy.plan import Release
 from common.privacy.samplers import make_sampler
 from common.privacy.samplers.exact import ExactSampler, discrete_gaussian
 from common.privacy.samplers.parallel import over_parts
@@ -29,7 +29,7 @@ from common.privacy.samplers.shares import closeness
 from common.privacy.stream import NoiseSource
 from common.privacy.summing import ClippedSum, undeclared
 
-__all__ = ["MOST_DEFERRED", "DeferredSum", "EagerSum", "RunningSum", "running_sum_for"]
+__all__ = ["MOST_DEFERRED", "DeferredSum", "EagerSum", "RunningSum", "deferred_from"]
 
 MOST_DEFERRED: Final = 1 << 20
 """Sums of a release whose noise may be deferred; their noise is within the sampler's reach."""
@@ -235,7 +235,7 @@ class DeferredSum(ClippedSum):
 class EagerSum:
     """The running total of any mechanism's sums, all rows of them: slow and obvious.
 
-    The oracle of `DeferredSum`, and what mode `none` has.
+    The oracle of `DeferredSum`.
     """
 
     def __init__(self, mechanism: SumMechanism, release: Release) -> None:
@@ -282,14 +282,11 @@ class EagerSum:
         return self._total
 
 
-def running_sum_for(plan: PrivacyPlan, index: int, noise: NoiseSource) -> RunningSum:
-    """The running sum of the plan's release number `index`.
+def deferred_from(mechanism: SumMechanism) -> DeferredSum | None:
+    """The running total of all sums of a mechanism that has made none, in its place.
 
-    Raises:
-        ReleaseError: `release-undeclared`, the plan has no such release, or no noise for it
-            that one client adds to all rows.
+    None where the noise cannot wait: it is no `GaussianSum`, and its sums are others.
     """
-    release = release_of(plan, index)
-    if plan.mode == "none":
-        return EagerSum(ExactSum(release, noise), release)
-    return DeferredSum(release, noise)
+    if type(mechanism) is not GaussianSum:
+        return None
+    return DeferredSum(*mechanism.hand_over())

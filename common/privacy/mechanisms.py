@@ -119,6 +119,17 @@ class GaussianSum(ClippedSum):
         over_chunks(total, self._noise, self._finish)
         return total.view(np.float64)
 
+    def hand_over(self) -> tuple[Release, NoiseSource]:
+        """What the sums are made with, for one who makes all of them; none are made here then.
+
+        Raises:
+            ReleaseError: `release-undeclared`, sums were made, or handed over before.
+        """
+        if self._sums > 0 or self._chosen is not None:
+            raise undeclared(self._release, "has sums already: no other can make them all")
+        self._sums = self._release.steps
+        return self._release, self._noise
+
     def _finish(self, part: Ints, stream: NoiseSource) -> None:
         """Add the noise and go over to natural units, in the memory of the sum itself."""
         part += self._sampler.draw(part.shape, stream)

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from common.arrays import Histories, State
+from common.arrays import Histories, Ints, State
 from common.catalogue import Catalogue
 from common.features.hashed import HashedEncoder, HashedSettings
 from common.features.narrow import narrowed
@@ -18,8 +18,8 @@ from common.models.neural import NeuralModelSettings
 from common.models.shared_arrays import FEATURES
 from common.solvers.base import ArraySpec, PublicFacts
 from common.solvers.gradient.examples import Batch, Draw, rivals, windows
+from common.solvers.gradient.following import FollowingSolver
 from common.solvers.gradient.settings import GradientSettings
-from common.solvers.gradient.solver import GradientSolver
 
 __all__ = ["Neural", "NeuralSettings", "Parts"]
 
@@ -49,10 +49,14 @@ class Parts:
 
     settings: NeuralSettings
 
+    def own(self, histories: Histories, draw: Draw) -> Ints:
+        """The window of each user, in time order."""
+        return windows(histories, self.settings.length, draw.place)
+
     def batch(self, histories: Histories, draw: Draw) -> Batch:
         """One window of each user, in time order."""
         length = self.settings.length
-        own = windows(histories, length, draw.place)
+        own = self.own(histories, draw)
         numbers = np.random.default_rng(int(draw.place * 2**53)).random(length)
         example = rivals(own, draw, histories)
         present = example["present"]
@@ -64,7 +68,7 @@ class Parts:
         return Batch(own, example)
 
 
-class Neural(GradientSolver):
+class Neural(FollowingSolver):
     """Trains two towers and a head."""
 
     Settings: ClassVar[type[NeuralSettings]] = NeuralSettings

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from common.arrays import Histories, State
+from common.arrays import Histories, Ints, State
 from common.models.sequential import Sequential as Model
 from common.models.sequential import SequentialModelSettings
 from common.models.shared_arrays import shared_specs
 from common.solvers.base import ArraySpec, PublicFacts
 from common.solvers.gradient.examples import Batch, Draw, rivals, windows
+from common.solvers.gradient.following import FollowingSolver
 from common.solvers.gradient.settings import GradientSettings
-from common.solvers.gradient.solver import GradientSolver
 
 __all__ = ["Sequential", "SequentialSettings", "Windows"]
 
@@ -32,13 +32,17 @@ class Windows:
 
     length: int
 
+    def own(self, histories: Histories, draw: Draw) -> Ints:
+        """The window of each user, in time order."""
+        return windows(histories, self.length + 1, draw.place)
+
     def batch(self, histories: Histories, draw: Draw) -> Batch:
         """One window of each user, in time order."""
-        own = windows(histories, self.length + 1, draw.place)
+        own = self.own(histories, draw)
         return Batch(own, rivals(own, draw))
 
 
-class Sequential(GradientSolver):
+class Sequential(FollowingSolver):
     """Trains SASRec (Kang and McAuley 2018) with cross-entropy, or a GRU."""
 
     Settings: ClassVar[type[SequentialSettings]] = SequentialSettings

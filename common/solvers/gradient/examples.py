@@ -45,6 +45,10 @@ class Batch:
 class ExampleMaker(Protocol):
     """How a model's examples are made of histories."""
 
+    def own(self, histories: Histories, draw: Draw) -> Ints:
+        """The items of `batch`, `[users, own]`, -1 for padding."""
+        ...
+
     def batch(self, histories: Histories, draw: Draw) -> Batch:
         """Examples of all users of `histories`, each made of that user's events alone."""
         ...

@@ -24,13 +24,14 @@ from numpy.typing import NDArray
 from torch.func import grad, vmap
 
 from common.arrays import Floats, Ints
+from common.errors import Code, PrivacyError
 from common.models.networks.base import Dropout, Network
 from common.models.networks.packing import Packing
 from common.privacy.gathered import GatheredRows
 from common.privacy.samplers.parallel import cores
 from common.solvers.gradient.examples import Batch, empty_padded
 
-__all__ = ["CHUNK", "Gradients", "device"]
+__all__ = ["CHUNK", "Gradients", "Held", "device"]
 
 CHUNK = 32
 """Users whose gradients are made together; a chunk with fewer is filled up with nobody."""
@@ -50,17 +51,47 @@ def device() -> torch.device:
 
 
 @dataclass(frozen=True)
+class Held:
+    """Which vectors of items there are, where not all are.
+
+    Attributes:
+        items: increasing, `[held]`.
+        n_items: in all.
+    """
+
+    items: Ints
+    n_items: int
+
+    def places(self, items: Ints) -> Ints:
+        """Where the vectors of `items` stand, in the shape of `items`.
+
+        Raises:
+            PrivacyError: `contribution-invalid`, of one of them there is none.
+        """
+        at = np.searchsorted(self.items, items)
+        if not np.array_equal(self.items.take(at, mode="clip"), items):
+            raise PrivacyError(
+                Code.CONTRIBUTION_INVALID,
+                "the vector of an item is read that was not asked for.",
+                where="gradients",
+                remedy="This is a defect of the solver: `rows_read` must say all that it reads.",
+            )
+        return at
+
+
+@dataclass(frozen=True)
 class Gradients:
     """What is differentiated.
 
     Attributes:
         network: the loss.
-        table: vectors of all items, `[items, dim]`.
+        table: vectors of all items, `[items, dim]`; or of those in `held`.
         dense: the other parameters, `[rows, dim]`, as `packing` has them.
         packing: of the dense parameters.
         train_items: whether vectors of items have gradients too.
         features: public ones of all items, `[items, width]`, which stand behind the vectors
             that a network is given; None for none.
+        held: which items `table` has; None for all.
     """
 
     network: Network
@@ -69,6 +100,7 @@ class Gradients:
     packing: Packing
     train_items: bool
     features: NDArray[Any] | None = None
+    held: Held | None = None
 
     def of_each(self, users: Ints, batch: Batch, shared: Ints) -> Iterator[GatheredRows]:
         """Gradients of each user, unclipped, in chunks.
@@ -147,7 +179,7 @@ class Gradients:
         count, width, first = len(users), self.packing.width, 0
         if of_items:
             own_values, shared_values = (_numpy(values, count) for values in of_items)
-            first = len(self.table)
+            first = len(self.table) if self.held is None else self.held.n_items
         else:
             own_rows, shared = np.zeros((count, 0), np.int64), np.zeros(0, np.int64)
             own_values = shared_values = np.zeros((count, 0, width), np.float32)
@@ -167,7 +199,8 @@ class Gradients:
         return self.network.losses(dense, *vectors, example)
 
     def _vectors(self, rows: Ints, where: torch.device) -> torch.Tensor:
-        return torch.from_numpy(np.asarray(self.table[rows], np.float32)).to(where)
+        at = rows if self.held is None else self.held.places(rows)
+        return torch.from_numpy(np.asarray(self.table[at], np.float32)).to(where)
 
     def _public(self, rows: Ints, where: torch.device) -> torch.Tensor:
         """Features of the items in `rows`, `[..., width]`."""

@@ -6,10 +6,10 @@ from scipy.stats import chi2, kstest, norm
 
 from common.errors import Code, PrivacyError, ReleaseError
 from common.privacy import deferred
-from common.privacy.deferred import MOST_DEFERRED, DeferredSum, EagerSum, running_sum_for
+from common.privacy.deferred import MOST_DEFERRED, DeferredSum, EagerSum, deferred_from
 from common.privacy.events import event_of
-from common.privacy.mechanisms import GaussianSum
-from common.privacy.plan import NoiseShares, PrivacyPlan, Release
+from common.privacy.mechanisms import GaussianSum, mechanism_for
+from common.privacy.plan import NoiseShares, PrivacyPlan, Release, RowSelection
 from common.privacy.samplers import ExactSampler
 from common.privacy.samplers.shares import closeness
 from common.privacy.stream import NoiseSource
@@ -251,19 +251,54 @@ def test_one_draw_for_several_adds_nothing_that_a_float_could_tell(steps, rows, 
         assert running.event == event == GaussianSum(planned, NoiseSource.seeded(1)).event
 
 
-def test_the_plan_decides_which_sum_it_is():
-    plan = plan_of(release(), release(step="s.two", rows=9))
-    made = running_sum_for(plan, 1, NoiseSource.seeded(13))
+def test_it_takes_the_place_of_a_mechanism_that_has_made_no_sum():
+    plan = plan_of(release(), release(step="s.two", rows=9, sampling_rate=0.5))
+    mechanism = mechanism_for(plan, 1, NoiseSource.system())
+    made = deferred_from(mechanism)
     assert isinstance(made, DeferredSum)
+    assert made.event == mechanism.event
+    assert made.noise_std == mechanism.noise_std
+    assert made.is_private
     assert made.settle().shape == (9, WIDTH)
-    bare_plan = plan_of(release(noise_multiplier=0.0), mode="none")
-    exact = running_sum_for(bare_plan, 0, NoiseSource.seeded(13))
-    exact.add([sparse([0], [[2]])])
-    exact.add([sparse([0], [[2]])])
-    assert exact.noise_std == 0
-    assert exact.event.kind == "no-privacy"
-    assert len(exact.sample(4)) == 4
-    assert np.array_equal(exact.settle()[2], 2 * sparse([0], [[2]]).values[0])
+    sampled, summed = (mechanism_for(plan, index, NoiseSource.seeded(1)) for index in (1, 0))
+    sampled.sample(5)
+    summed.sum([])
+    for used in (mechanism, sampled, summed):
+        with pytest.raises(ReleaseError) as refused:
+            deferred_from(used)
+        assert refused.value.code == Code.RELEASE_UNDECLARED
+    mechanism.sample(5)
+    with pytest.raises(ReleaseError):  # what was handed over is made there and nowhere else
+        mechanism.sum([])
+
+
+def test_other_mechanisms_have_other_sums():
+    bare = plan_of(release(noise_multiplier=0.0), mode="none")
+    chosen = plan_of(release(selection=RowSelection(threshold=3.0)))
+
+    class Altered(GaussianSum):
+        """Whose `sum` may be another."""
+
+    for mechanism in (
+        mechanism_for(bare, 0, NoiseSource.seeded(1)),
+        mechanism_for(chosen, 0, NoiseSource.seeded(1)),
+        Altered(release(), NoiseSource.seeded(1)),
+    ):
+        assert deferred_from(mechanism) is None
+        mechanism.sum([])
+
+
+def test_under_seeded_noise_it_is_the_same_on_any_number_of_cores(monkeypatch):
+    found = []
+    for cores in (1, 3):
+        monkeypatch.setattr("common.privacy.samplers.parallel.cores", lambda cores=cores: cores)
+        planned = release(rows=20_000, width=40, steps=3)
+        running = DeferredSum(planned, NoiseSource.seeded(15))
+        for _ in range(3):
+            running.read(np.arange(0, 20_000, 2))
+            running.add([])
+        found.append(running.settle().tobytes())
+    assert found[0] == found[1]
 
 
 def test_what_cannot_be_deferred_is_refused():

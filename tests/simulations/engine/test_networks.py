@@ -9,11 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from client.store import ClientStore
 from common.models.registry import model_from
 from common.models.shared_arrays import FEATURES
+from common.privacy.deferred import DeferredSum
 from common.schedule import schedule_of
 from server.app import read_job
 from server.record import RoundRecord, SilentObserver
+from simulations.deployment.evidence import read_ledger
+from simulations.deployment.recompute import model_faults, recomputed
+from simulations.engine.folders import client_folders
 from simulations.engine.inprocess import InProcessEngine
 
 MODEL = Path("server", "model", "arrays.safetensors")
@@ -22,6 +27,11 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "sequential": {**SMALL, "blocks": 1},
     "neural": {**SMALL, "feature_width": 4, "personal_steps": 1},
 }
+
+FOLLOWING: dict[str, Any] = {
+    "optimizer": "sgd", "momentum": 0.0, "warm_up": 0.0, "decay": "constant", "sampler": "exact",
+    "train_items": True, "local_steps": 3, "negatives": 5, "start": "random",
+}  # fmt: skip
 
 
 class Stop:
@@ -73,3 +83,31 @@ def test_stopped_after_every_step_it_is_the_same_model(
         InProcessEngine().run(run.path, SilentObserver())
         models.append((run.path / MODEL).read_bytes())
     assert models[0] == models[1]
+
+
+@pytest.mark.parametrize("solver", NETWORKS)
+def test_rounds_that_follow_their_total_come_again_and_are_what_the_clients_released(
+    prepare_run: Callable[..., Any], solver: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped and asked again it is the same model, and clients' disks alone make it once more."""
+    settled, models = [], []
+    sound = DeferredSum.settle
+    monkeypatch.setattr(DeferredSum, "settle", lambda self: (settled.append(1), sound(self))[1])
+    for name in ("stopped", "whole"):
+        settings = {**NETWORKS[solver], **FOLLOWING}
+        settings.pop("feature_width", None)  # what is recomputed has no catalogue
+        run = prepare_run(name, solver=solver, settings=settings, evaluation_share=0.1)
+        if name == "stopped":
+            for _ in schedule_of(read_job(run.path)).steps:
+                with pytest.raises(KeyboardInterrupt):
+                    InProcessEngine().run(run.path, Stop())
+        trained(run)
+        models.append((run.path / MODEL).read_bytes())
+    assert models[0] == models[1]
+    assert len(settled) == 2 * 2 * 3  # two runs of two rounds at three clients
+    stores = [ClientStore.open(folder) for folder in client_folders(run.path)]
+    ledgers = {s.settings.name: read_ledger(s.settings.name, s.folder) for s in stores}
+    populations = {s.settings.name: s.settings.population for s in stores}
+    job = read_job(run.path)
+    training = recomputed(job, run.path, ledgers, populations)
+    assert not list(model_faults(training, (run.path / MODEL).parent))
