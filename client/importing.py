@@ -108,7 +108,7 @@ def _brought_in(
     files, before = data_files(owner.folder), oldest_kept(owner.settings.retention_days, now)
     taken = recorded_events(owner.folder) if recorded else []
     mine, unknown = _sorted_out(taken, catalogue)
-    new = pd.concat([*([] if found is None else [found.events]), mine], ignore_index=True)
+    new = pd.concat([*([] if found is None else [found.rated]), mine], ignore_index=True)
     merged = _merged(read_events_of(files), new, before)
     aside = pd.concat([_faults_of(found), _faults_about(unknown)], ignore_index=True)
     _set_aside(files, aside, now)
@@ -175,7 +175,10 @@ def _merged(log: pd.DataFrame, new: pd.DataFrame, before: datetime | None) -> _M
 def _sorted_out(
     taken: list[RecordedEvent], catalogue: Catalogue
 ) -> tuple[pd.DataFrame, list[RecordedEvent]]:
-    """Recorded events as a table, and those about items that are in the catalogue no more."""
+    """Recorded events as a table, and those about items that are in the catalogue no more.
+
+    Nobody has said how the shopper rates the item: the weight is not there, NaN.
+    """
     known = catalogue.positions([event.item_id for event in taken]) >= 0
     mine = [event for event, fits in zip(taken, known, strict=True) if fits]
     table = event_table(
@@ -184,7 +187,9 @@ def _sorted_out(
         [1.0] * len(mine),
         np.array([event.microseconds for event in mine], dtype=np.int64),
     )
-    return table, [event for event, fits in zip(taken, known, strict=True) if not fits]
+    return table.assign(weight=np.nan), [
+        event for event, fits in zip(taken, known, strict=True) if not fits
+    ]
 
 
 def _faults_of(found: EventFile | None) -> pd.DataFrame:

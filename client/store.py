@@ -107,7 +107,9 @@ class ClientStore(ClientPlace):
 
     Attributes:
         user_ids: `[users]`, in the order of `histories`.
-        histories: training events; every interaction counts as 1.
+        rated: training events with the latest rating of each for its weight, NaN for one that
+            came without; for readers of weights alone (`common.solvers.base.given_to`).
+        histories: the same; every interaction counts as 1.
         heldout: catalogue position of each user's held-out item, -1 for none, `[users]`.
         snapshot: SHA-256 of the files that histories and held-out items came from, sealed or
             not; stays here, since it would confirm a guess at them.
@@ -115,6 +117,7 @@ class ClientStore(ClientPlace):
     """
 
     user_ids: tuple[str, ...]
+    rated: Histories
     histories: Histories
     heldout: Ints | None
     snapshot: str
@@ -235,12 +238,13 @@ def _read(
             remedy="Import the shop's log.",
         )
     table = read_table(events, files.path(EVENTS))
-    rows = histories(table, catalogue)
+    rows = histories(table, catalogue, merge="latest")
     return ClientStore(
         folder=folder,
         settings=settings,
         catalogue=catalogue,
         user_ids=rows.user_ids,
+        rated=rows.histories,
         histories=rows.histories.unweighted(),
         heldout=None
         if heldout is None

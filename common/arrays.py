@@ -26,7 +26,8 @@ class Histories:
     Attributes:
         indptr: `[users + 1]`, user `u` owns `items[indptr[u]:indptr[u + 1]]`.
         items: `[events]`, positions in the catalogue, strictly increasing within a user.
-        weights: `[events]`, strength of each interaction, positive.
+        weights: `[events]`, strength of each interaction, positive. Where they are ratings, NaN
+            for an interaction without one.
         n_items: size of the catalogue.
         order: `[events]`, place of each event in its user's own time, 0 the earliest; within a
             user a permutation of 0 .. n - 1. Every part that is made of it keeps the order and

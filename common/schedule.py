@@ -20,7 +20,7 @@ from common.models.registry import model_from
 from common.privacy.contributions import Contributions
 from common.privacy.plan import PrivacyPlan
 from common.privacy.planner import make_plan
-from common.solvers.base import ClientData, NoisyTotal, PublicFacts, Solver, Step
+from common.solvers.base import ClientLog, NoisyTotal, PublicFacts, Solver, Step, given_to
 from common.solvers.registry import make_solver
 
 __all__ = ["METRICS", "Schedule", "count_steps", "facts_of", "schedule_of"]
@@ -87,15 +87,20 @@ class Schedule:
         return {name: state[name] for name in self.steps[step].inputs}
 
     def contribute(
-        self, step: int, inputs: State, data: ClientData, users: Ints
+        self, step: int, inputs: State, log: ClientLog, users: Ints
     ) -> Iterator[Contributions]:
-        """What each of `users` contributes in `step`; for a mechanism and nobody else."""
+        """What each of `users` contributes in `step`; for a mechanism and nobody else.
+
+        Guarantee:
+            Ratings reach a solver and a model that read weights, and no other.
+        """
         if step == self._evaluation:
             model = model_from(self.solver.model_kind, self.solver.model_settings, inputs)
+            data = given_to(model, log)
             if data.heldout is not None:
                 yield private.contribution(data.histories, data.heldout, model, users)
             return
-        yield from self.solver.contribute(step, inputs, data, users)
+        yield from self.solver.contribute(step, inputs, given_to(self.solver, log), users)
 
     def advance(self, step: int, state: State, total: NoisyTotal) -> State:
         """The state after `step`, from the noised total."""

@@ -97,7 +97,7 @@ def load_dataset(scenario: Scenario) -> Dataset:
         split=split,
         partition=_partition(scenario, source, split),
         rejected=source.rejected,
-        warnings=source.warnings,
+        warnings=source.warnings + _about_ratings(scenario, split.train["weight"]),
     )
 
 
@@ -147,6 +147,13 @@ def _file(scenario: Scenario, data: str) -> _Source:
         file.rejected,
         tuple(warnings),
     )
+
+
+def _about_ratings(scenario: Scenario, weights: pd.Series[float]) -> tuple[str, ...]:
+    wanted = scenario.solver == "neural" and scenario.settings.get("loss") == "explicit"
+    if not wanted or weights.min() < weights.max():
+        return ()
+    return ("All events have the same weight: there are no ratings to predict.",)
 
 
 def _split(scenario: Scenario, source: _Source) -> Split:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -13,9 +13,11 @@ from common.evaluation.baselines import PopularityScorer, RandomScorer, populari
 from common.evaluation.evaluate import Evaluation, evaluate
 from common.evaluation.protocols import Split
 from common.evaluation.scorers import GroupScorer, JointScorer, Scorer
+from common.evaluation.totals import RatingTotals
 from common.interactions.partition import Partition
 from common.models.base import Model
 from common.models.refit import RefitSettings, ShopModel, refit_beside_alone
+from simulations.rating_quality import measure_ratings
 
 __all__ = ["METHODS", "Measured", "Shop", "measure", "shops_of"]
 
@@ -30,7 +32,7 @@ class Shop:
     Attributes:
         name: of the client.
         users: positions of its users in the split.
-        histories: their training events, row by row.
+        histories: their training events, row by row, with their ratings for weights.
         times: `[events]`, when each was last met, None if the data do not say.
     """
 
@@ -48,11 +50,13 @@ class Measured:
         evaluations: one of each of `METHODS`; noised popularity only under a guarantee.
         choices: which candidate each shop's own validation chose for `shop` serving.
         client_of: client of every user id.
+        ratings: errors on held-out ratings, of `measure_ratings`.
     """
 
     evaluations: dict[str, Evaluation]
     choices: dict[str, str]
     client_of: dict[str, str]
+    ratings: Mapping[str, RatingTotals] = field(default_factory=dict)
 
     def per_user(self) -> pd.DataFrame:
         """All values of all methods, long: a row for each user and method."""
@@ -63,8 +67,7 @@ class Measured:
 
 def shops_of(split: Split, partition: Partition) -> list[Shop]:
     """Every client of the partition with its users' training events."""
-    histories = split.histories.unweighted()
-    times = _last_times(split)
+    histories, times = split.histories, _last_times(split)
     shops = []
     for name in partition.names:
         users = split.users.get_indexer(pd.Index(partition.users(name), dtype="str"))
@@ -109,7 +112,7 @@ def measure(
             for everybody); else shops weigh in by size, as their noise makes it best.
         progress: told what is being done, a word or two at a time.
     """
-    histories = split.histories.unweighted()
+    histories = split.histories
     scorers: dict[str, Scorer] = {"joint": JointScorer(model, histories)}
     # a held-out item has 99 rivals and ten places under `ncf`: that is to beat ten of them
     settings = RefitSettings(rivals=10.0 if split.protocol == "ncf" else None)
@@ -132,7 +135,7 @@ def measure(
             progress(f"evaluate {name}")
             evaluations[name] = evaluate(scorers[name], split, item_vectors=model.item_vectors)
     client_of = {split.users[user]: shop.name for shop in shops for user in shop.users}
-    return Measured(evaluations, choices, client_of)
+    return Measured(evaluations, choices, client_of, measure_ratings(model, split))
 
 
 def _by_shop(

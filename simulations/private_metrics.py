@@ -12,7 +12,7 @@ from common.evaluation.private import PrivateMetrics, contribution, evaluation_s
 from common.job import Job
 from common.models.base import Model
 from common.schedule import METRICS, schedule_of
-from common.solvers.base import NoisyTotal
+from common.solvers.base import NoisyTotal, given_to
 from server.registry import Registry
 
 __all__ = ["exact_metrics", "released_metrics", "with_exact"]
@@ -46,7 +46,8 @@ def exact_metrics(model: Model, stores: Sequence[ClientStore]) -> PrivateMetrics
     for store in stores:
         if store.heldout is not None:
             users = np.arange(store.histories.n_users, dtype=np.int64)
-            contribution(store.histories, store.heldout, model, users).add_to(total)
+            histories = given_to(model, store).histories
+            contribution(histories, store.heldout, model, users).add_to(total)
     population = sum(store.settings.population for store in stores)
     return read_total(NoisyTotal(values=total, noise_std=0.0, population=population))
 

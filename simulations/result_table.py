@@ -19,6 +19,8 @@ def print_result(result: Mapping[str, Any]) -> None:
     """Quality by method, gain by size of shop, and the guarantee in one line."""
     console = Console()
     console.print(_quality(result))
+    if result["ratings"] is not None:
+        console.print(_ratings(result))
     console.print(_sizes(result))
     console.print(_guarantee(result["privacy"]), markup=False)
     if result["private_metrics"] is not None:
@@ -41,6 +43,16 @@ def _quality(result: Mapping[str, Any]) -> Table:
         marker = " *" if name == result["serving_chosen"] else ""
         values = (metrics.get(metric) for metric in _METRICS)
         table.add_row(name + marker, *("–" if v is None else f"{v:.4f}" for v in values))
+    return table
+
+
+def _ratings(result: Mapping[str, Any]) -> Table:
+    table = Table(title=f"Held-out ratings ({result['note']})", title_justify="left")
+    table.add_column("predicted by")
+    for name in ("rmse", "mae"):
+        table.add_column(name, justify="right")
+    for name, errors in result["ratings"].items():
+        table.add_row(name, f"{errors['rmse']:.4f}", f"{errors['mae']:.4f}")
     return table
 
 

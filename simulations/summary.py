@@ -48,6 +48,7 @@ def summarise(
         "baselines": {name: found[name] for name in controls if name in found},
         "by_shop_size": _shop_sizes(gain_by_shop_size(measured, rng)),
         "choices": measured.choices,
+        "ratings": _ratings(measured) or None,
         "private_metrics": None if private_metrics is None else dict(private_metrics),
         "privacy": _privacy(scenario, job, ledgers),
         "refused": _refusals(rounds),
@@ -84,6 +85,19 @@ def _shop_sizes(gains: Sequence[Gain]) -> list[dict[str, Any]]:
 def _metrics(evaluation: Evaluation) -> dict[str, float]:
     values = evaluation.metrics.items()
     return {name: round(float(v), 6) for name, v in values if math.isfinite(v)}
+
+
+def _ratings(measured: Measured) -> dict[str, dict[str, float]]:
+    """Errors on held-out ratings, by what predicts them; empty where nothing does."""
+    return {
+        name: {
+            "rmse": round(totals.rmse, 6),
+            "mae": round(totals.mae, 6),
+            "rated": totals.squared.count,
+        }
+        for name, totals in measured.ratings.items()
+        if totals.squared.count
+    }
 
 
 def _privacy(scenario: Scenario, job: Job, ledgers: Sequence[ClientLedger]) -> dict[str, Any]:

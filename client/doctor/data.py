@@ -40,7 +40,7 @@ def check_data(patient: Patient) -> Iterator[Finding]:
         remedy = "Restore it from a backup, or bring the shop's log in: `hushrec client import`."
         yield fail("there are no events", where, remedy, Code.DATA_NOT_FOUND)
         return
-    events = check_table(read_events_of(files))
+    events = check_table(read_events_of(files).fillna({"weight": 1.0}))  # without a rating
     if not len(events):
         yield fail("the log is empty", where, "Use `hushrec client import`.", Code.DATA_EMPTY)
         return

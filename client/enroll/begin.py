@@ -163,7 +163,7 @@ def _catalogue(path: Path, invitation: Invitation) -> Catalogue:
 def _write_data(part: Path, items: Catalogue, rows: EventFile) -> None:
     items.save(part / CATALOGUE)
     (part / CATALOGUE).chmod(0o644)  # whatever the umask
-    write_private(part / EVENTS, rows.events.to_parquet(index=False))
+    write_private(part / EVENTS, rows.rated.to_parquet(index=False))
     if rows.rejected.n_rows:
         text = rows.rejected.faults.to_csv(index=False, lineterminator="\n")
         write_private(part / REJECTED, text.encode())

@@ -71,8 +71,8 @@ class Desk:
         return stock.in_log(user_id), recorded
 
     def history(self, stock: Stock, user_id: str, context: Iterable[int] = ()) -> Histories:
-        """One shopper's items, each once, those of the context as the newest."""
-        return stock.history(*self.had(stock, user_id), list(context))
+        """One shopper's items, each once, those of the context as the newest; and their ratings."""
+        return stock.history(*self.had(stock, user_id), list(context), user_id=user_id)
 
     def basis(self, method: pb.Method, served: Served | None = None) -> pb.Basis:
         """What an answer rests on.

@@ -15,6 +15,7 @@ from common.arrays import Floats, Histories
 from common.models.base import Model
 from common.models.explain import Terms, terms_of, terms_without
 from common.models.mf import MatrixFactorisation
+from common.models.weights import histories_for
 
 __all__ = ["Served", "Serving"]
 
@@ -69,7 +70,7 @@ class Served:
 
     def vector(self, history: Histories) -> Floats:
         """A shopper's vector from their own events alone, `[1, dim]`; zero without events."""
-        known = history.within(self.model.n_items)
+        known = histories_for(self.model, history).within(self.model.n_items)
         return self.model.fold_in(known)
 
     def scores(self, vector: Floats) -> Floats:
@@ -101,7 +102,7 @@ class Served:
             item: position.
             still: raises when nobody waits any more.
         """
-        known = history.within(self.model.n_items)
+        known = histories_for(self.model, history).within(self.model.n_items)
         if isinstance(self.model, MatrixFactorisation):
             found = terms_of(self.model, known, vector, item, self.gramian)
         else:

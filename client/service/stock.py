@@ -13,7 +13,7 @@ from client.data_files import EVENTS, SEALED, stamp_of
 from client.service.reloading import Reloading
 from client.service.shelf import Shelf
 from client.store import CLIENT_TOML, ClientSettings, ClientStore, forget_opened
-from common.arrays import Histories, Ints
+from common.arrays import Floats, Histories, Ints
 
 __all__ = ["Stock", "stock_of"]
 
@@ -41,17 +41,32 @@ class Stock:
             return np.zeros(0, dtype=np.int64)
         return self.store.histories.sequence_of(row)
 
-    def history(self, *parts: Iterable[int]) -> Histories:
-        """One shopper's history of positions, each item once and at weight 1.
+    def history(self, *parts: Iterable[int], user_id: str = "") -> Histories:
+        """One shopper's history of positions, each item once.
+
+        An item's weight is the shopper's rating in the log, NaN where it has none: what the
+        service records and what a context names comes without. Which models get to see weights
+        is `common.models.weights`'.
 
         Args:
             parts: in the order of time, and so within each; an item's place is its last one.
+            user_id: whose ratings; empty for nobody's.
         """
         met = np.concatenate([np.asarray(part, dtype=np.int64) for part in parts])
         items, before_last = np.unique(met[::-1], return_index=True)
         order = np.argsort(np.argsort(-before_last))
         bounds = np.array([0, len(items)], dtype=np.int64)
-        return Histories(bounds, items, np.ones(len(items)), len(self.shelf), order)
+        return Histories(bounds, items, self._ratings(user_id, items), len(self.shelf), order)
+
+    def _ratings(self, user_id: str, items: Ints) -> Floats:
+        """A shopper's ratings in the log of `items`, increasing; NaN for none, `[items]`."""
+        ratings: Floats = np.full(len(items), np.nan)
+        row = self._rows.get(user_id)
+        if row is not None:
+            mine = self.store.rated.take(np.array([row]))
+            rated = np.isin(mine.items, items)
+            ratings[np.searchsorted(items, mine.items[rated])] = mine.weights[rated]
+        return ratings
 
 
 def stock_of(folder: Path) -> Reloading[Stock]:

@@ -16,6 +16,7 @@ from common.errors import Code, HushRecError
 from common.logs import ONLY_HERE
 from common.models.mf import MatrixFactorisation
 from common.models.refit import RefitSettings, refit
+from common.solvers.base import given_to
 
 __all__ = ["Tuning", "tuned"]
 
@@ -40,7 +41,7 @@ def tuned(released: Served, store: ClientStore, peers: int = 0) -> Served:
     settings = RefitSettings(own_share=1.0 / peers if peers else 0.0)
     rng = np.random.default_rng(released.serial)
     looks = not isinstance(released.model, MatrixFactorisation)
-    log = store.histories.within(released.model.n_items)
+    log = given_to(released.model, store).histories.within(released.model.n_items)
     times = log.order if looks else None
     chosen = refit(released.model, log, settings, rng, times)
     return replace(released, serving="shop", model=chosen.model).warmed()

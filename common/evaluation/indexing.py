@@ -92,7 +92,7 @@ def index_events(events: pd.DataFrame, items: pd.Index[Any]) -> Indexed:
 def to_histories(
     table: Indexed, position: Ints, chosen: NDArray[np.bool_], n_users: int, n_items: int
 ) -> Histories:
-    """Chosen rows as histories; repeated events on an item are one with their summed weight.
+    """Chosen rows as histories; repeated events on an item are one with the latest weight.
 
     The order is that of `common.interactions.order`, among the chosen rows alone.
 
@@ -106,7 +106,9 @@ def to_histories(
     """
     keys = position[chosen] * n_items + table.items[chosen]
     distinct, place = np.unique(keys, return_inverse=True)
-    weights = np.bincount(place, table.weights[chosen], minlength=len(distinct)).astype(np.float64)
+    in_time = np.argsort(table.places[chosen])
+    weights = np.empty(len(distinct))
+    weights[place[in_time]] = table.weights[chosen][in_time]  # the last assignment stays
     users, items = np.divmod(distinct, n_items)
     indptr = np.searchsorted(users, np.arange(n_users + 1)).astype(np.int64)
     order = order_of_entries(table.places[chosen], place, indptr)

@@ -1,8 +1,9 @@
-"""RMSE and MAE of a model that predicts ratings."""
+"""RMSE and MAE of what predicts ratings: models, and means to compare them with."""
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from dataclasses import dataclass
+from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -10,12 +11,15 @@ from common.arrays import Floats, Histories
 from common.evaluation.metrics import rating_errors
 from common.evaluation.totals import Mean, RatingTotals
 
-__all__ = ["RatingModel", "evaluate_ratings"]
+__all__ = ["MeanRatings", "RatingModel", "evaluate_ratings", "global_mean", "item_means"]
 
 _AT_ONCE: Final = 1 << 22
 """Ratings in memory at a time."""
+_STRENGTH: Final = 5.0
+"""Ratings of the global mean that count beside those of an item."""
 
 
+@runtime_checkable
 class RatingModel(Protocol):
     """A model with ratings for units; `neural` with loss `explicit` is one."""
 
@@ -28,12 +32,54 @@ class RatingModel(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class MeanRatings:
+    """The same ratings for everybody: a control.
+
+    Attributes:
+        by_item: `[items]`.
+    """
+
+    by_item: Floats
+
+    def fold_in(self, histories: Histories) -> Floats:
+        """Nothing is personal, `[users, 0]`."""
+        return np.zeros((histories.n_users, 0))
+
+    def ratings(self, user_vectors: Floats) -> Floats:
+        """The means, `[users, items]`."""
+        return np.broadcast_to(self.by_item, (len(user_vectors), len(self.by_item)))
+
+
+def global_mean(rated: Histories) -> MeanRatings:
+    """The mean of all ratings. Exact: not a private release.
+
+    Args:
+        rated: with ratings for weights, one at least; NaN for none.
+    """
+    mean = float(np.nanmean(rated.weights))
+    return MeanRatings(np.full(rated.n_items, mean))
+
+
+def item_means(rated: Histories) -> MeanRatings:
+    """The mean of each item, as if five more had rated it at the global mean. Exact too.
+
+    Args:
+        rated: as for `global_mean`.
+    """
+    there = ~np.isnan(rated.weights)
+    items, ratings = rated.items[there], rated.weights[there]
+    sums = np.bincount(items, ratings, minlength=rated.n_items)
+    counts = np.bincount(items, minlength=rated.n_items)
+    return MeanRatings((sums + _STRENGTH * ratings.mean()) / (counts + _STRENGTH))
+
+
 def evaluate_ratings(model: RatingModel, known: Histories, asked: Histories) -> RatingTotals:
-    """Errors over all ratings in `asked`, the weights of its events.
+    """Errors over all ratings in `asked`, the weights of its events; NaN is none.
 
     Args:
         model: what predicts.
-        known: events that shoppers are folded in from.
+        known: events that shoppers are folded in from, with their ratings.
         asked: held-out ones of the same users, in the same order.
     """
     totals = RatingTotals()

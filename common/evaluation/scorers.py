@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.arrays import Floats, Histories, Ints
+from common.models.weights import histories_for
 
 __all__ = ["FoldInModel", "GroupScorer", "JointScorer", "Scorer"]
 
@@ -40,7 +41,8 @@ class JointScorer:
 
     Attributes:
         model: the shared half.
-        histories: training events of all users of the split.
+        histories: training events of all users of the split, with their ratings for weights; a
+            model that reads none is given none.
     """
 
     model: FoldInModel
@@ -48,7 +50,8 @@ class JointScorer:
 
     def scores(self, users: Ints) -> Floats:
         """Scores of all items for `users`, `[len(users), items]`."""
-        return self.model.scores(self.model.fold_in(self.histories.take(users)))
+        own = histories_for(self.model, self.histories.take(users))
+        return self.model.scores(self.model.fold_in(own))
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from common.interactions.order import order_of_entries, places_in_time, tie_hash
 __all__ = ["COLUMNS", "Merge", "UserHistories", "check_table", "event_table", "histories"]
 
 COLUMNS = ("user_id", "item_id", "weight", "datetime")
-Merge: TypeAlias = Literal["sum", "max"]
+Merge: TypeAlias = Literal["sum", "max", "latest"]
 
 
 @dataclass(frozen=True)
@@ -117,8 +117,9 @@ def histories(
     """Events as compressed rows.
 
     Several events of one user with one item become one entry: weights are added (`sum`,
-    right for purchases and clicks) or the largest is taken (`max`, right for ratings), the
-    time is that of the last one, and `merged` counts what was joined.
+    right for purchases and clicks), the largest is taken (`max`), or the one that came last in
+    time, passing over weights that are not finite (`latest`, right for ratings; NaN if none is
+    left). The time is that of the last one, and `merged` counts what was joined.
 
     Args:
         events: an event table.
@@ -175,8 +176,7 @@ def _compress(
     new[1:] = (users[1:] != users[:-1]) | (items[1:] != items[:-1])
     starts = np.flatnonzero(new)
     ends = np.append(starts[1:], len(users))[: len(starts)] - 1
-    joined = np.add if merge == "sum" else np.maximum
-    weights = joined.reduceat(rows.weights[grouped], starts) if len(starts) else rows.weights
+    weights = _joined(rows.weights[grouped], starts, merge)
     counts = np.bincount(users[starts], minlength=len(names))
     indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     order = order_of_entries(places[grouped], np.cumsum(new) - 1, indptr)
@@ -186,6 +186,18 @@ def _compress(
         rows.times[grouped][ends],
         len(users) - len(starts),
     )
+
+
+def _joined(weights: Floats, starts: Ints, merge: Merge) -> Floats:
+    """One weight for each entry, whose events stand from `starts` on, in order of time."""
+    if not len(starts):
+        return weights
+    if merge != "latest":
+        joined: Floats = (np.add if merge == "sum" else np.maximum).reduceat(weights, starts)
+        return joined
+    numbers = np.where(np.isfinite(weights), np.arange(len(weights)), -1)
+    last = np.maximum.reduceat(numbers, starts)
+    return np.where(last < 0, np.nan, weights[last])
 
 
 def _refuse(events: pd.DataFrame, name: str, bad: pd.Series[bool]) -> None:

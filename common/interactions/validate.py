@@ -32,12 +32,14 @@ class Checked:
         extra: other columns of the same rows, same index.
         rejected: everything else.
         clock: `real` times, only the `order` of rows, or `none`: all times are equal.
+        weighed: there was a column of weights; else all of them are 1.
     """
 
     events: pd.DataFrame
     extra: pd.DataFrame
     rejected: Rejected
     clock: Clock
+    weighed: bool
 
 
 def validate(
@@ -78,7 +80,8 @@ def validate(
     clock: Clock = "order" if book.ordered else "real"
     if len(accepted) > 1 and accepted["datetime"].min() == accepted["datetime"].max():
         clock = "none"
-    return Checked(accepted, raw.extra.iloc[kept].reset_index(drop=True), book.rejected(), clock)
+    extra = raw.extra.iloc[kept].reset_index(drop=True)
+    return Checked(accepted, extra, book.rejected(), clock, "weight" in raw.frame)
 
 
 class _Book:

@@ -8,6 +8,7 @@ import numpy as np
 
 from common.arrays import Floats, Histories, Ints
 from common.models.base import Model
+from common.models.weights import histories_for
 
 __all__ = ["Holdout", "hide_events"]
 
@@ -47,7 +48,7 @@ class Holdout:
 
     def _block_value(self, model: Model, block: Ints) -> Floats:
         seen, hidden = self.rest.take(self.users[block]), self.hidden.take(block)
-        scores = model.scores(model.fold_in(seen))
+        scores = model.scores(model.fold_in(histories_for(model, seen)))
         targets = scores[hidden.user_of_event, hidden.items]
         for known in (seen, hidden):
             scores[known.user_of_event, known.items] = -np.inf

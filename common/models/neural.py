@@ -33,6 +33,8 @@ from common.privacy.inbound import ArraySpec
 
 __all__ = ["Neural", "NeuralModelSettings"]
 
+_FARTHEST: Final = 4.0
+"""Declared standard deviations from the declared mean; no rating counts as farther away."""
 _AT_ONCE: Final = 1 << 24
 """Numbers in memory at a time, where users are scored."""
 _USERS: Final = 256
@@ -43,7 +45,8 @@ class NeuralModelSettings(BaseSettings):
 
     loss: Loss = "implicit"
     """`implicit`: which items, by cross-entropy; `explicit`: how they are rated, by squared
-    error, an event's weight taken for its rating."""
+    error, an event's weight taken for its rating. An event without one counts as rated at
+    `rating_mean` where a shopper's vector is made, and is never what is looked for."""
     embedding_dim: int = Field(default=64, gt=1, le=512)
     """Length of the vectors."""
     feature_width: int = Field(default=0, ge=0, le=2048)
@@ -64,13 +67,19 @@ class NeuralModelSettings(BaseSettings):
     rating_mean: float = Field(default=3.5, ge=-1e6, le=1e6)
     """Public guess of the mean rating; `explicit` only, as is the next."""
     rating_scale: float = Field(default=1.0, ge=1e-6, le=1e6)
-    """Public guess of a rating's standard deviation."""
+    """Public guess of a rating's standard deviation. A rating, or a prediction, that is farther
+    than four of it from the mean counts as one that far."""
 
     @model_validator(mode="after")
     def _has_a_head_to_learn(self) -> Self:
         if not self.share_head and not (self.head and self.personal_steps):
             raise ValueError("a head that is not shared needs a width and personal_steps")
         return self
+
+    @property
+    def reads_weights(self) -> bool:
+        """Whether weights of events are read, as ratings."""
+        return self.loss == "explicit"
 
     @property
     def network(self) -> Towers:
@@ -92,12 +101,19 @@ class NeuralModelSettings(BaseSettings):
         return Packing.of(self.network.initial(np.random.default_rng(0)), self.embedding_dim)
 
     def standardised(self, histories: Histories, own: Ints) -> NDArray[np.float32]:
-        """Ratings of the items in `own` `[users, own]`, 0 for padding (-1)."""
+        """Ratings of the items in `own` `[users, own]` in declared units; 0 for padding (-1).
+
+        NaN for an event whose weight is not finite: it has no rating. A log may hold any other
+        number; what is out of reach is moved to the edge, by a rule that everybody knows.
+        """
         keys = histories.user_of_event * histories.n_items + histories.items
         users = np.arange(histories.n_users)[:, None] * histories.n_items
         present, ratings = own >= 0, np.zeros(own.shape, np.float32)
         weights = histories.weights[np.searchsorted(keys, (users + own)[present])]
-        ratings[present] = (weights - self.rating_mean) / self.rating_scale
+        with np.errstate(over="ignore"):
+            found = (weights - self.rating_mean) / self.rating_scale
+        found = np.clip(found, -_FARTHEST, _FARTHEST)
+        ratings[present] = np.where(np.isfinite(weights), found, np.nan)
         return ratings
 
 
@@ -137,6 +153,11 @@ class Neural:
         return len(self.item_table)
 
     @property
+    def reads_weights(self) -> bool:
+        """Whether weights of events are read, as ratings."""
+        return self.settings.reads_weights
+
+    @property
     def dim(self) -> int:
         """Length of what is personal of a shopper."""
         return self._network.personal_dim
@@ -166,9 +187,9 @@ class Neural:
     def ratings(self, user_vectors: Floats) -> Floats:
         """Ratings that are expected of shoppers, `[users, items]`; `explicit` only.
 
-        The mean where the vector is zero.
+        The mean where the vector is zero, and never farther from it than a rating counts.
         """
-        found = self._scores(user_vectors)
+        found = np.clip(self._scores(user_vectors), -_FARTHEST, _FARTHEST)
         found[~user_vectors.any(axis=1)] = 0.0
         return self.settings.rating_mean + self.settings.rating_scale * found
 
@@ -224,8 +245,14 @@ class Neural:
             "correction": torch.zeros(len(own)),
             "own_popularity": logarithms[torch.from_numpy(np.maximum(own, 0))] * present,
             "shared_popularity": logarithms[:shared].expand(len(own), -1),
-            "rating": torch.from_numpy(self.settings.standardised(histories, own)),
+            "rating": torch.from_numpy(self._ratings(histories, own)),
         }
+
+    def _ratings(self, histories: Histories, own: Ints) -> NDArray[np.float32]:
+        """Standardised; an event without one counts as rated at the mean."""
+        if not self.reads_weights:
+            return np.zeros(own.shape, np.float32)
+        return np.nan_to_num(self.settings.standardised(histories, own))
 
     def _scores(self, user_vectors: Floats) -> Floats:
         found = np.zeros((len(user_vectors), self.n_items))

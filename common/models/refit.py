@@ -8,7 +8,8 @@ stacked  shared vectors beside b times the shop's own, a shopper is folded into 
 refitted one step of ALS on the stacked item vectors, with themselves as prior of strength κ.
 
 The last two are matrix factorisation's; a shared model of another kind races as it is against
-alone. Each hides some events of every user, ranks them among all other items, and the best one is
+alone, by what a shopper takes next, also where it predicts ratings. Alone reads no ratings. Each
+hides some events of every user, ranks them among all other items, and the best one is
 trained again on all events. Alone is a candidate, so that joining does not cost quality.
 The released vectors have seen the hidden events (through noise, among everybody's), which
 favours them a little: without privacy and with few shops most.
@@ -30,6 +31,7 @@ from common.models.holdout import Holdout, hide_events
 from common.models.mf import MatrixFactorisation
 from common.models.own import own_model, train_own, weight_of_items
 from common.models.ridge import solve_rows, transpose
+from common.models.weights import reads_weights
 
 __all__ = ["Choice", "RefitSettings", "ShopModel", "refit", "refit_beside_alone", "train_alone"]
 
@@ -106,6 +108,11 @@ class ShopModel:
         """Scores of all items, `[users, items]`."""
         return self.model.scores(user_vectors)
 
+    @property
+    def reads_weights(self) -> bool:
+        """Whether the model takes weights for ratings."""
+        return reads_weights(self.model)
+
 
 @dataclass(frozen=True)
 class _Candidate:
@@ -138,7 +145,7 @@ def train_alone(
             hides random ones.
     """
     race, own = _race_alone(histories, settings, rng, times)
-    return _finish(race, None, histories, own, settings)
+    return _finish(race, None, histories.unweighted(), own, settings)
 
 
 def refit(
@@ -153,7 +160,7 @@ def refit(
     Args:
         shared: the released model, of any kind; only of matrix factorisation is there more
             to choose than to take it as it is.
-        histories: the shop's events.
+        histories: the shop's events, with their ratings if the model reads them.
         settings: candidates.
         rng: hides events and starts the vectors.
         times: `[events]`, when each event was last met, so that the latest are hidden; None
@@ -161,7 +168,7 @@ def refit(
     """
     race, own = _race_alone(histories, settings, rng, times)
     _enter_joint(race, shared, own, settings)
-    return _finish(race, shared, histories, own, settings)
+    return _finish(race, shared, histories.unweighted(), own, settings)
 
 
 def refit_beside_alone(
@@ -173,6 +180,7 @@ def refit_beside_alone(
 ) -> tuple[ShopModel, ShopModel]:
     """What `refit` and `train_alone` return for the same `rng`, in little more than one's time."""
     race, own = _race_alone(histories, settings, rng, times)
+    histories = histories.unweighted()
     alone = _finish(race, None, histories, own, settings)
     _enter_joint(race, shared, own, settings)
     own = alone.model.item_vectors.astype(np.float64)
@@ -218,6 +226,7 @@ class _Race:
 
     def __init__(self, hold: Holdout, settings: RefitSettings) -> None:
         self.hold = hold
+        self.rest = hold.rest.unweighted()
         self.margin = settings.margin
         self.discount = 1.0 - settings.optimism * settings.own_share
         self.values: dict[_Candidate, Floats] = {}
@@ -248,7 +257,7 @@ class _Race:
 
 def _enter_alone(race: _Race, start: Floats, settings: RefitSettings) -> Floats:
     """Every λ in turn; own vectors of the best."""
-    rest, vectors, best = race.hold.rest, start, start
+    rest, vectors, best = race.rest, start, start
     for position, strength in enumerate(settings.regularisations):
         epochs = settings.epochs * (2 if position == 0 else 1)
         vectors = train_own(rest, vectors, strength, epochs, settings.unobserved_weight)
@@ -262,7 +271,7 @@ def _enter_alone(race: _Race, start: Floats, settings: RefitSettings) -> Floats:
 def _enter_joint(race: _Race, shared: Model, vectors: Floats, settings: RefitSettings) -> None:
     """Candidates with shared vectors, all with the λ that is best alone."""
     strength = race.best.regularisation
-    rest = race.hold.rest
+    rest = race.rest
     candidates = [_Candidate("shared", strength)]
     stacks = isinstance(shared, MatrixFactorisation) and shared.item_embeddings.any()
     if stacks:  # popularity alone has no vectors for it

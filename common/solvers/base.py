@@ -15,6 +15,7 @@ from common.arrays import Floats, Histories, Ints, State
 from common.config import Settings
 from common.errors import Code, PlanError
 from common.models.base import Model
+from common.models.weights import reads_weights
 from common.privacy.contributions import Contributions
 from common.privacy.inbound import ArraySpec
 from common.privacy.plan import ReleaseShape
@@ -25,10 +26,13 @@ __all__ = [
     "Aggregate",
     "ArraySpec",
     "ClientData",
+    "ClientLog",
+    "Given",
     "NoisyTotal",
     "PublicFacts",
     "Solver",
     "Step",
+    "given_to",
 ]
 
 Aggregate: TypeAlias = Literal["sum", "count", "average"]
@@ -37,17 +41,53 @@ SUM: Final = "sum"
 
 
 class ClientData(Protocol):
-    """What a client half may read; `client.store` implements it."""
+    """What a client half may read, as `given_to` makes it."""
 
     @property
     def histories(self) -> Histories:
-        """Training events."""
+        """Training events; of weight 1, or with their ratings if the reader reads weights."""
         ...
 
     @property
     def heldout(self) -> Ints | None:
         """Held-out item of each user for private evaluation, -1 for none, `[users]`."""
         ...
+
+
+class ClientLog(ClientData, Protocol):
+    """What a client knows of its users; `client.store` implements it."""
+
+    @property
+    def histories(self) -> Histories:
+        """Training events, each of weight 1."""
+        ...
+
+    @property
+    def rated(self) -> Histories:
+        """The same with each entry's latest rating for its weight, NaN where there is none."""
+        ...
+
+
+@dataclass(frozen=True)
+class Given:
+    """Data as a reader may read them. Sensitive.
+
+    Attributes:
+        histories: training events.
+        heldout: of `ClientData`.
+    """
+
+    histories: Histories
+    heldout: Ints | None = None
+
+
+def given_to(reader: object, log: ClientLog) -> Given:
+    """What a solver, or a model that is evaluated, may read of a client's log.
+
+    Guarantee:
+        Ratings are within reach of a `reader` that says that it reads weights, and of no other.
+    """
+    return Given(log.rated if reads_weights(reader) else log.histories, log.heldout)
 
 
 @dataclass(frozen=True)

@@ -39,9 +39,11 @@ class NeuralSettings(GradientSettings, NeuralModelSettings):
 class Parts:
     """Some events of each user, split into known and wanted ones; one at least is wanted.
 
+    Where ratings are the target, an event without one is known, and never wanted.
+
     Guarantee:
-        Which event is known is a function of its number in the window, of the number of events
-        there, and of the public draw.
+        Which event is known is a function of its number in the window, of which events there
+        have what is wanted of them, and of the public draw.
 
     Attributes:
         settings: of the solver.
@@ -60,11 +62,14 @@ class Parts:
         numbers = np.random.default_rng(int(draw.place * 2**53)).random(length)
         example = rivals(own, draw, histories)
         present = example["present"]
-        largest = np.where(present, numbers, -1.0).max(axis=1, keepdims=True)
-        known = (numbers < self.settings.known_share) & (numbers < largest)
-        example["known"], example["wanted"] = present & known, present & ~known
-        if self.settings.loss == "explicit":
-            example["rating"] = self.settings.standardised(histories, own)
+        able = present
+        if self.settings.reads_weights:
+            ratings = self.settings.standardised(histories, own)
+            able = present & ~np.isnan(ratings)
+            example["rating"] = np.nan_to_num(ratings)
+        largest = np.where(able, numbers, -1.0).max(axis=1, keepdims=True)
+        known = ((numbers < self.settings.known_share) & (numbers < largest)) | ~able
+        example["known"], example["wanted"] = present & known, able & ~known
         return Batch(own, example)
 
 
@@ -75,7 +80,7 @@ class Neural(FollowingSolver):
     model_kind: ClassVar[str] = "neural"
 
     def __init__(self, settings: NeuralSettings, facts: PublicFacts) -> None:
-        if settings.loss == "explicit":  # which reads no shared items
+        if settings.reads_weights:  # and so reads no shared items
             settings = settings.model_copy(update={"negatives": 1})
         self._model_settings = NeuralModelSettings(
             **{name: getattr(settings, name) for name in NeuralModelSettings.model_fields}
@@ -100,6 +105,11 @@ class Neural(FollowingSolver):
     def model_specs(self) -> Mapping[str, ArraySpec]:
         """Arrays of the finished model."""
         return Model.specs(self.facts.n_items, self._model_settings, {})
+
+    @property
+    def reads_weights(self) -> bool:
+        """Whether ratings are the target: the weights of events."""
+        return self._model_settings.reads_weights
 
     @property
     def reads_catalogue(self) -> bool:

@@ -27,10 +27,14 @@ __all__ = ["canary_scores"]
 
 @dataclass(frozen=True)
 class _Users:
-    """The canaries as a solver reads them, in or not."""
+    """The canaries as a client's log has them, in or not."""
 
     histories: Histories
     heldout: Ints | None = None
+
+    @property
+    def rated(self) -> Histories:
+        return self.histories  # a canary rates its item 1
 
 
 def canary_scores(

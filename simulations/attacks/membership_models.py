@@ -72,6 +72,7 @@ class Pool:
         """What the attacker knows of every user: their training events, `[users]`."""
         split = self.dataset.split
         order = split.users.get_indexer(pd.Index(self.dataset.partition.user_ids, dtype="str"))
+        # of matrix factorisation, the only kind that is attacked
         return split.histories.unweighted().take(order.astype(np.int64))
 
     def coins(self, models: int, rng: np.random.Generator) -> NDArray[np.bool_]:

@@ -20,7 +20,7 @@ from common.privacy.grid import quantise
 from common.privacy.plan import Release
 from common.protocol import OK, STEP, Reply, Task
 from common.schedule import Schedule, schedule_of
-from common.solvers.base import SUM, NoisyTotal
+from common.solvers.base import SUM, NoisyTotal, given_to
 from server.app import make_app
 from server.record import SilentObserver
 from simulations.attacks.recording import RecordingGrid
@@ -42,6 +42,10 @@ class _Guess:
     histories: Histories
     heldout: Ints | None = None
 
+    @property
+    def rated(self) -> Histories:
+        return self.histories
+
 
 @dataclass(frozen=True)
 class Known:
@@ -51,7 +55,7 @@ class Known:
         schedule: of the job.
         step: which step.
         inputs: what the server sent in it.
-        histories: of the client's users.
+        histories: of the client's users, with their ratings if the solver reads weights.
         noise: `[rows, width]`, what the release holds beside the exact sum over all users.
         noise_std: standard deviation of each entry of it, 0 in mode `none`.
     """
@@ -120,7 +124,8 @@ def observe(scenario: Scenario, dataset: Dataset, step: int) -> Known:
     users = np.arange(store.histories.n_users, dtype=np.int64)
     for block in _summed(schedule.contribute(step, inputs, store, users), release):
         np.add.at(exact, block.rows, block.values)
-    return Known(schedule, step, inputs, store.histories, total - exact, release.noise_std)
+    histories = given_to(schedule.solver, store).histories
+    return Known(schedule, step, inputs, histories, total - exact, release.noise_std)
 
 
 def dense(

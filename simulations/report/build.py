@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -43,6 +43,7 @@ from simulations.report.data import (
     ShopPoint,
     SizeGroup,
 )
+from simulations.report.ratings_data import RatingErrors
 from simulations.report.sums import read_sums, terms_of
 from simulations.run_folder import RunFolder
 from simulations.scenario import Scenario
@@ -100,6 +101,7 @@ def build_report(
             _breakdown("popularity", by_popularity, measured, rng),
         ),
         private_metrics=_private(released, exact),
+        ratings=_ratings(summary["ratings"]),
         phases=tuple(Phase(name=n, seconds=s) for n, s in summary["seconds"].items()),
         versions=folder.read_versions(),
         seeds={"public": scenario.seed, "noise": _noise_seed(scenario, job)},
@@ -119,8 +121,16 @@ def _config(scenario: Scenario, job: Job) -> dict[str, str | int | float | bool 
     values["delta"] = job.delta
     values["population"] = job.population
     values |= {"threshold": job.threshold, "colluders": job.colluders}
-    values |= {f"{scenario.solver}.{name}": value for name, value in scenario.settings.items()}
-    return values
+    return values | dict(_flat(scenario.solver, scenario.settings))
+
+
+def _flat(name: str, value: Any) -> Iterator[tuple[str, str | int | float | bool | None]]:
+    """Settings by name, those of a table behind its own; lists as text."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _flat(f"{name}.{key}", inner)
+    else:
+        yield name, value if value is None or isinstance(value, str | int | float) else str(value)
 
 
 def _data(scenario: Scenario, dataset: Dataset) -> DataSummary:
@@ -261,6 +271,11 @@ def _private(
         for name, value, std, truth in found
         if value is not None and std is not None and truth is not None
     )
+
+
+def _ratings(errors: Mapping[str, Mapping[str, float]] | None) -> tuple[RatingErrors, ...]:
+    named = ({"name": name, **values} for name, values in (errors or {}).items())
+    return tuple(RatingErrors.model_validate(each) for each in named)
 
 
 def _hits(measured: Measured, name: str) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from common.config import Settings
 from common.privacy.plan import Mode, Unit
+from simulations.report.ratings_data import RatingErrors
 from simulations.report.sums_data import SecureSums, SumTerms
 
 __all__ = [
@@ -305,6 +306,8 @@ class ReportData(Settings):
     """Quality by user activity and by item popularity."""
     private_metrics: tuple[PrivateMetric, ...] = ()
     """What clients released about quality, if they did."""
+    ratings: tuple[RatingErrors, ...] = ()
+    """Errors of predicted ratings; empty where the model predicts none."""
     phases: tuple[Phase, ...]
     """Seconds by phase."""
     versions: dict[str, str]

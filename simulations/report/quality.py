@@ -39,6 +39,7 @@ def quality_section(data: ReportData) -> Markup:
         NOT_PRIVATE,
         element("p", data.data.protocol),
         pair(chart, _methods_table(data)),
+        _ratings_part(data) if data.ratings else None,
         *(
             element("p", element("strong", f"{METHOD_NAMES[way]}. "), serving_sentence(way))
             for way in SERVINGS
@@ -59,6 +60,32 @@ def _methods_table(data: ReportData) -> Markup:
     ]
     caption = f"Mean over {count(data.data.evaluated)} users with a held-out item, 95% intervals"
     return table(caption, ["Method", *(metric_name(name) for name in names)], rows)
+
+
+_PREDICTED_BY = {
+    "joint": "Shared model, from a shopper's own ratings",
+    "item-means": "Mean of the item, exact",
+    "global-mean": "Mean of all ratings, exact",
+}
+
+
+def _ratings_part(data: ReportData) -> Markup:
+    rows = [
+        Row(_PREDICTED_BY[r.name], (ratio(r.rmse, 4), ratio(r.mae, 4)), chosen=r.name == "joint")
+        for r in data.ratings
+    ]
+    caption = f"Errors on {count(data.ratings[0].rated)} held-out ratings: not a private release"
+    return join(
+        [
+            element("h3", "Ratings"),
+            element(
+                "p",
+                "The model was trained to predict ratings, not to find what comes next: its lists "
+                "are ordered by the rating that it expects.",
+            ),
+            table(caption, ["Predicted by", "RMSE", "MAE"], rows),
+        ]
+    )
 
 
 def _private_part(data: ReportData) -> Markup:

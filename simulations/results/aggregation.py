@@ -144,7 +144,7 @@ def _measured(case: tuple[Path, str, str, int, int]) -> dict[str, Any]:
         context = Context(grid.run.run_id, SERVER_NODE, {}, RecordDict(), {})
         make_server_app(folder.path, SilentObserver())(grid, context)
         model, _ = folder.registry.model(dataset.catalogue.version)
-    scorer = JointScorer(model, dataset.split.histories.unweighted())
+    scorer = JointScorer(model, dataset.split.histories)
     metrics = evaluate(scorer, dataset.split).metrics
     found = {name: round(metrics[name], 5) for name in ("hr@10", "ndcg@10")}
     return {"epsilon": epsilon, "aggregation": rule, "liars": liars, "seed": seed, **found}

@@ -101,7 +101,7 @@ def _measured(
         larger = _extended(trained.model, features, hidden)
         scorers: dict[str, Scorer] = {
             "predicted popularity": PopularityScorer(larger.popularity.astype(np.float64)),
-            "map": JointScorer(larger, hidden.histories.unweighted()),
+            "map": JointScorer(larger, hidden.histories),
         }
         for name, scorer in scorers.items():
             known = {"scorer": name, "epsilon": case.get("epsilon", "none"), **size}

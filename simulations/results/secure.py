@@ -137,7 +137,7 @@ def _figures(trained: Trained) -> dict[str, Any]:
 def _per_user(trained: Trained) -> pd.DataFrame:
     """Every user's metrics under `joint` serving."""
     split = trained.dataset.split
-    scorer = JointScorer(trained.model, split.histories.unweighted())
+    scorer = JointScorer(trained.model, split.histories)
     return evaluate(scorer, split).per_user[["user_id", *_METRICS]]
 
 

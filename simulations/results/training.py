@@ -90,9 +90,8 @@ def train(scenario: Scenario, dataset: Dataset | None = None) -> Trained:
 def figures(trained: Trained) -> dict[str, Any]:
     """HR@10 and NDCG@10 of `joint` serving and of the controls, on the scenario's split."""
     split = trained.dataset.split
-    histories = split.histories.unweighted()
-    scorers: dict[str, Scorer] = {"joint": JointScorer(trained.model, histories)}
-    scorers["popularity"] = PopularityScorer(popularity_counts(histories))
+    scorers: dict[str, Scorer] = {"joint": JointScorer(trained.model, split.histories)}
+    scorers["popularity"] = PopularityScorer(popularity_counts(split.histories))
     if trained.noised_popularity is not None:
         scorers["noised-popularity"] = PopularityScorer(trained.noised_popularity)
     found: dict[str, Any] = {"dim": trained.model.dim, "epsilon_spent": trained.epsilon}

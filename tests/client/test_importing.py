@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -161,6 +162,22 @@ def test_what_the_service_recorded_is_taken_and_deleted_there(north: Path) -> No
         assert [one.item_id for one in recorded_events(north)] == ["b"]
     assert rejected(north)["file"].to_list()[-1] == RECORDED
     assert list(log(north)["user_id"][90:]) == ["r1", "u1"]
+
+
+def test_a_rating_is_what_a_file_says_and_nothing_else(north: Path) -> None:
+    """Who met an item without rating it has not rated it 1; and a rating of before stands."""
+    header, day = "user_id,item_id,rating,datetime", datetime(2026, 3, 1, tzinfo=UTC)
+    import_events(north, csv(north, "r1,a,4.5,2026-02-01", "r1,a,2,2026-02-02", header=header), NOW)
+    import_events(north, csv(north, "r1,b,2026-02-03"), NOW)
+    with record(north, ("r1", "a", day), ("r1", "c", day)):
+        import_events(north, None, NOW, recorded=True)
+    store = ClientStore.open(north)
+    mine = np.array([store.user_ids.index("r1")])
+    assert store.rated.take(mine).items.tolist() == [0, 1, 2]
+    np.testing.assert_array_equal(store.rated.take(mine).weights, [2.0, np.nan, np.nan])
+    assert (store.histories.weights == 1).all()
+    others = np.flatnonzero(np.array(store.user_ids) != "r1")
+    assert np.isnan(store.rated.take(others).weights).all()  # the shop enrolled without any
 
 
 def test_what_was_taken_stays_until_an_import_an_hour_later(north: Path) -> None:

@@ -51,6 +51,27 @@ def _read_anew(shop: Any) -> Histories:
     return found
 
 
+def test_ratings_lie_beside_histories_that_do_not_depend_on_them(shop: Any) -> None:
+    before, path = shop.store, shop.folder / "events.parquet"
+    events = pd.read_parquet(path)
+    events["weight"] = np.random.default_rng(0).uniform(1, 5, len(events))
+    again = events.iloc[[0]].assign(weight=1.5, datetime=events["datetime"].max())
+    unrated = again.assign(weight=np.nan, datetime=again["datetime"] + pd.Timedelta(days=1))
+    pd.concat([events, again, unrated], ignore_index=True).to_parquet(path, index=False)
+    forget_opened()
+    store = shop.store
+    for name in ("indptr", "items", "order", "weights"):
+        np.testing.assert_array_equal(
+            getattr(store.histories, name), getattr(before.histories, name)
+        )
+    rated, user = store.rated, store.user_ids.index(events["user_id"][0])
+    mine = rated.take(np.array([user]))
+    item = store.catalogue.item_ids.index(events["item_id"][0])
+    assert mine.weights[mine.items == item].tolist() == [1.5]
+    assert np.isfinite(rated.weights).all()
+    np.testing.assert_array_equal(rated.unweighted().weights, store.histories.weights)
+
+
 def test_without_held_out_items_there_are_none(shop: Any) -> None:
     before = shop.store.snapshot
     (shop.folder / "heldout.parquet").unlink()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from common.catalogue import Catalogue
@@ -37,6 +38,7 @@ class EventFile:
         rejected: rows set aside.
         clock: `real` times, only the `order` of rows, or `none`: all times are equal, and
             nothing can be called last.
+        weighed: the file has weights; else all of them are 1.
         items: what the file says of its items (`item_id`, `title`, `category`, …).
         split: held-out items as published, for the NCF split.
         format: name of the reader.
@@ -47,10 +49,16 @@ class EventFile:
     extra: pd.DataFrame
     rejected: Rejected
     clock: Clock
+    weighed: bool
     items: pd.DataFrame | None
     split: PublishedSplit | None
     format: str
     path: Path
+
+    @property
+    def rated(self) -> pd.DataFrame:
+        """The events as a client's log has them: no weight, NaN, where the file has none."""
+        return self.events if self.weighed else self.events.assign(weight=np.nan)
 
     def catalogue(self) -> Catalogue:
         """Derive a catalogue from the events: simulation only, and marked so.
@@ -110,6 +118,7 @@ def read_events(
         checked.extra,
         checked.rejected,
         checked.clock,
+        checked.weighed,
         raw.items,
         raw.split,
         reader.name,

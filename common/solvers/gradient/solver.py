@@ -27,7 +27,7 @@ from common.models.networks.packing import Packing
 from common.models.shared_arrays import DENSE, FEATURES, TABLE
 from common.privacy.contributions import Contributions, PlainSum
 from common.privacy.plan import ReleaseShape, RowSelection
-from common.solvers.base import ArraySpec, ClientData, NoisyTotal, PublicFacts, Step
+from common.solvers.base import ArraySpec, ClientData, Given, NoisyTotal, PublicFacts, Step
 from common.solvers.descent import MOMENTS, Descent
 from common.solvers.gradient.checks import check_mode, check_selection
 from common.solvers.gradient.contained import contained
@@ -164,7 +164,8 @@ class GradientSolver:
     ) -> Iterator[Contributions]:
         """What the start asks for, or gradients of the users who have events."""
         if step < self._starts:
-            yield from self._first.contribute(step, state, data, users)
+            plain = Given(data.histories.unweighted(), data.heldout)  # no start reads ratings
+            yield from self._first.contribute(step, state, plain, users)
             return
         active = users[data.histories.lengths[users] > 0]
         if len(active) == 0:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from common.arrays import Floats, Histories
 from common.evaluation import ratings
-from common.evaluation.ratings import evaluate_ratings
+from common.evaluation.ratings import evaluate_ratings, global_mean, item_means
 
 ITEMS, USERS = 12, 9
 
@@ -46,3 +48,28 @@ def test_errors_are_those_of_a_slow_loop(at_once: int, monkeypatch: pytest.Monke
     assert found.rmse == pytest.approx(np.sqrt(np.mean(np.square(errors))))
     assert found.mae == pytest.approx(np.mean(np.abs(errors)))
     assert found.squared.count == len(errors)
+
+
+def test_means_are_those_of_the_ratings_that_are_there() -> None:
+    rated = replace(histories(0, 1), weights=histories(0, 1).weights.copy())
+    rated.weights[::3] = np.nan
+    there = np.isfinite(rated.weights)
+    mean = rated.weights[there].mean()
+    np.testing.assert_allclose(global_mean(rated).by_item, mean)
+    by_item = item_means(rated).by_item
+    for item in range(ITEMS):
+        mine = rated.weights[there & (rated.items == item)]
+        assert by_item[item] == pytest.approx((mine.sum() + 5 * mean) / (len(mine) + 5))
+    asked = histories(1, 0)
+    found = evaluate_ratings(item_means(rated), rated, asked)
+    assert found.mae == pytest.approx(np.abs(by_item[asked.items] - asked.weights).mean())
+
+
+def test_what_was_not_rated_is_not_asked_for() -> None:
+    known, asked = histories(0, 1), histories(1, 0)
+    weights = asked.weights.copy()
+    weights[1::2] = np.nan
+    found = evaluate_ratings(Model(), known, replace(asked, weights=weights))
+    there = asked.keep(np.isfinite(weights))
+    assert found.squared.count == len(there.items)
+    assert found.rmse == pytest.approx(evaluate_ratings(Model(), known, there).rmse)

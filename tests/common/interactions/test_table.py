@@ -40,6 +40,27 @@ def test_merges_and_counts() -> None:
 
 
 @settings(max_examples=80, deadline=None)
+@given(st.lists(st.tuples(_EVENT, st.sampled_from([1.0, np.nan, np.inf])), min_size=1, max_size=25))
+def test_the_latest_weight_that_is_one_counts(
+    rows: list[tuple[tuple[str, str, int, int], float]],
+) -> None:
+    """Events that are alike in everything but the weight keep the order of their rows."""
+    events = _table([event for event, _ in rows])
+    events["weight"] *= np.array([factor for _, factor in rows])
+    latest: dict[tuple[str, str], float] = {}
+    for (user, item, weight, _), factor in sorted(rows, key=lambda row: row[0][3]):
+        latest.setdefault((user, item), np.nan)
+        if factor == 1.0:
+            latest[user, item] = weight
+    found = histories(events, _CATALOGUE, merge="latest")
+    kept, users = found.histories, np.array(found.user_ids)
+    names = np.array(_CATALOGUE.item_ids)[kept.items]
+    pairs = zip(users[kept.user_of_event].tolist(), names.tolist(), strict=True)
+    np.testing.assert_array_equal(kept.weights, [latest[pair] for pair in pairs])
+    assert len(kept.items) == len(latest)
+
+
+@settings(max_examples=80, deadline=None)
 @given(st.lists(_EVENT, min_size=1, max_size=25))
 def test_agrees_with_the_slow_obvious_way(rows: list[tuple[str, str, int, int]]) -> None:
     events = _table(rows)

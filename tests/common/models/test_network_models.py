@@ -131,7 +131,9 @@ def test_ratings_are_scores_in_the_units_of_ratings() -> None:
     model = Neural.from_arrays(arrays_of(settings), settings)
     vectors = model.fold_in(histories())
     ratings = model.ratings(vectors)
-    np.testing.assert_allclose(ratings[1:4], 3.0 + 2.0 * model.scores(vectors)[1:4], rtol=1e-6)
+    scores = model.scores(vectors)[1:4]
+    assert np.abs(scores).max() > 4  # no prediction is farther than a rating counts
+    np.testing.assert_allclose(ratings[1:4], 3.0 + 2.0 * scores.clip(-4, 4), rtol=1e-6)
     assert (ratings[[0, 4]] == 3.0).all()
     own = np.array([[-1, -1], *[histories().sequence_of(u)[[0, -1]] for u in (1, 2, 3)]])
     some = histories().take(np.arange(4))
@@ -140,6 +142,24 @@ def test_ratings_are_scores_in_the_units_of_ratings() -> None:
     weight = some.weights[some.indptr[2] : some.indptr[3]]
     place = np.searchsorted(some.items[some.indptr[2] : some.indptr[3]], own[2, 0])
     assert given[2, 0] == pytest.approx((weight[place] - 3.0) / 2.0)
+
+
+def test_a_rating_out_of_reach_is_moved_to_the_edge_and_none_is_the_mean() -> None:
+    settings = settings_of(*MODELS["explicit"])
+    model = Neural.from_arrays(arrays_of(settings), settings)
+    whole = histories().take(np.array([2]))
+    own = whole.recent(12)
+
+    def given(weight: float) -> Any:
+        return settings.standardised(replace(whole, weights=np.full(12, weight)), own)
+
+    for weight, expected in ((1e308, 4.0), (11.1, 4.0), (-1e308, -4.0), (3.0, 0.0), (5.0, 1.0)):
+        np.testing.assert_array_equal(given(weight), expected)
+    mean = model.fold_in(replace(whole, weights=np.full(12, 3.0)))
+    for weight in (np.nan, np.inf, -np.inf):
+        assert np.isnan(given(weight)).all()
+        unrated = model.fold_in(replace(whole, weights=np.full(12, weight)))
+        np.testing.assert_array_equal(unrated, mean)
 
 
 def test_features_move_an_item_that_has_no_vector() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -173,3 +175,19 @@ def test_a_shop_that_made_the_shared_model_asks_more_of_it(items: Floats) -> Non
     own = SETTINGS.model_copy(update={"own_share": 1.0, "optimism": 1.0})
     shop = refit(shared_model(items), histories, own, np.random.default_rng(0))
     assert shop.choice.name == "alone"
+
+
+def test_ratings_change_nothing_but_what_a_model_that_reads_them_is_worth(items: Floats) -> None:
+    histories, _ = draw(np.random.default_rng(6), 40, items, 8)
+    weights = np.random.default_rng(7).uniform(1, 5, len(histories.items))
+    weights[::4] = np.nan
+    shared = shared_model(items)
+    plain, rated = (
+        refit_beside_alone(shared, of, SETTINGS, np.random.default_rng(0))
+        for of in (histories, replace(histories, weights=weights))
+    )
+    for one, other in zip(plain, rated, strict=True):
+        assert one.choice == other.choice
+        assert not other.reads_weights
+        for name, array in one.model.arrays().items():
+            np.testing.assert_array_equal(array, other.model.arrays()[name])

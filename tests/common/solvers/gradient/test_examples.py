@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -102,6 +104,26 @@ def test_the_split_is_a_function_of_the_users_own_events_and_the_draw() -> None:
         np.testing.assert_array_equal(alone.own[0], together.own[user])
         for name, values in alone.example.items():
             np.testing.assert_array_equal(values[0], together.example[name][user])
+
+
+@given(st.integers(0, 99), st.floats(0, 0.999))
+def test_an_event_without_a_rating_is_known_and_never_wanted(seed: int, place: float) -> None:
+    log, rng = histories([4, 1, 9, 0, 30], seed), np.random.default_rng(seed)
+    unrated = rng.random(len(log.items)) < 0.5
+    weights = np.where(unrated, rng.choice([np.nan, np.inf], len(unrated)), log.weights)
+    rated = replace(log, weights=weights)
+    batch = parts(loss="explicit").batch(rated, draw([1], place))
+    known, wanted = batch.example["known"], batch.example["wanted"]
+    assert not (known & wanted).any()
+    np.testing.assert_array_equal(known | wanted, batch.own >= 0)
+    for user in range(5):
+        mine = rated.take(np.array([user]))
+        without = np.isin(batch.own[user], mine.items[~np.isfinite(mine.weights)])
+        assert not wanted[user][without].any()
+        assert not batch.example["rating"][user][without].any()
+        here = (batch.own[user] >= 0) & ~without
+        assert wanted[user].any() == here.any()
+    assert np.isfinite(batch.example["rating"]).all()
 
 
 def test_ratings_are_those_of_the_events() -> None:
