@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from common.arrays import Floats, Histories, Ints
 from common.models.networks.base import Network
-from common.privacy.gathered import GatheredRows
 from common.privacy.mechanisms import GaussianSum
 from common.privacy.plan import Release
 from common.privacy.stream import NoiseSource
@@ -23,7 +22,7 @@ from common.solvers.sequential import Sequential, SequentialSettings, Windows
 
 __all__ = ["Load", "NetworkName", "World", "histories"]
 
-NetworkName: TypeAlias = Literal["attention", "neural", "mf"]
+NetworkName: TypeAlias = Literal["attention", "neural"]
 
 
 @dataclass(frozen=True)
@@ -34,10 +33,10 @@ class Load:
         items: in the catalogue; the vectors of all of them are trained.
         users: in a step, all of them sampled.
         events: of a user, all of different items. `attention` predicts each and is given one
-            more; of `neural` about half are given, and the others looked for; `mf` has all.
+            more; of `neural` about half are given, and the others looked for.
         shared: negatives, the same for everybody.
         dim: length of a vector.
-        network: `attention`, `neural`, the two towers with the head, or `mf`, none at all.
+        network: `attention`, or `neural`, the two towers with the head.
     """
 
     items: int
@@ -54,7 +53,7 @@ class Load:
 
     @property
     def settings(self) -> SequentialSettings | NeuralSettings:
-        """A network at its defaults, and how it is trained; `mf_load` has those of `mf`."""
+        """The network at its defaults, and how it is trained."""
         asked: dict[str, Any] = {
             "embedding_dim": self.dim,
             "length": self.events,
@@ -104,16 +103,6 @@ class World:
     def gradients(self) -> Gradients:
         """What is differentiated."""
         return Gradients(self._network, self.table(), self.dense, self.packing, train_items=True)
-
-    def contributions(self) -> list[GatheredRows]:
-        """Gradients of the users, unclipped."""
-        users = np.arange(self.load.users)
-        return list(self.gradients().of_each(users, self.batch, self.shared))
-
-    def plain_step(self) -> Callable[[], object]:
-        """The gradient of the same losses by autograd, of all users together."""
-        gradients = self.gradients()
-        return lambda: gradients.of_all(self.batch, self.shared, None)
 
     def client_step(self) -> Callable[[], Floats]:
         """One noisy sum as a client makes it; each call is the next one of a release.
