@@ -32,7 +32,8 @@ The clients run the real ClientApp on real ledgers, called no simulation, with n
 operating system; in volleys "at once" four threads or processes answer against one ledger.
 The first client has a GDP filter, a period of 7 days at ε = 2.5 and at most 20 releases a job,
 the second a Rényi filter; the third allows sampling rates up to 0.5, which no job here keeps in
-all its steps.
+all its steps. Jobs are small ones of every private solver, networks too: each has settings that
+lie far out, is asked to sample, and is sent arrays that are none.
 
 Afterwards each ledger is verified and every reservation added up anew, row by row: by the
 filter after each one, for the lifetime and for each period, and by PLD over all. Every answer
@@ -100,6 +101,7 @@ def _write(siege: Siege, out: Path, command: str) -> None:
         tables={
             "What it got": _table(verdicts, _GOT),
             "What was spent": _table(verdicts, _SPENT),
+            "What it was asked with": pd.DataFrame(siege.solvers()),
             "What was tried": pd.DataFrame([{**row, "codes": _codes(row)} for row in kinds]),
         },
     )

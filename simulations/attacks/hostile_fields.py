@@ -7,6 +7,8 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
+from simulations.attacks.hostile_server import SMALL
+
 __all__ = ["CHANGES", "RAW", "Change"]
 
 Change: TypeAlias = Callable[[np.random.Generator], Mapping[str, Any]]
@@ -27,6 +29,25 @@ _SETTINGS: Final[tuple[tuple[str, str, tuple[Any, ...]], ...]] = (
     ("dpsgd", "sampling_rate", (0.0, -0.1, 1e-9, 0.01, 1.5)),
     ("dpsgd", "sampler", ("fast", "none", "gaussian", "")),
     ("dpsgd", "negatives", (-1, 0, 10**7, 10**8)),
+    ("transitions", "decays", ((), (2.0,), (0.0,), (0.5,) * 9, (0.8, 0.8), "0.5")),
+    ("transitions", "next_share", (0.0, 1e-9, 1e-3, 0.999, 1.0)),
+    ("transitions", "length", (0, 1, 200, 10**6)),
+    ("transitions", "popularity_exponent", (-1.0, 1e300)),
+    ("sequential", "clip_norm", (0.0, -1.0, 1e-300, 1e-6, 1e6, 1e300)),
+    ("sequential", "length", (0, 2, 64, 10**6)),
+    ("sequential", "blocks", (0, 2, 10**6)),
+    ("sequential", "heads", (0, 2, 3, 10**6)),
+    ("sequential", "network", ("gru", "transformer", "os:system")),
+    ("sequential", "sampling_rate", (0.0, -0.1, 1e-9, 0.01, 1.5)),
+    ("sequential", "dropout", (0.5, 1.0, "1")),
+    ("neural", "feature_width", (-1, 0, 40, 2048, 10**7)),
+    ("neural", "personal_steps", (-1, 3, 10**6)),
+    ("neural", "personal_rate", (0.0, 1e3, 1e300)),
+    ("neural", "head", (-1, 0, 256, 10**6)),
+    ("neural", "loss", ("explicit", "private")),
+    ("neural", "rating_scale", (0.0, 1e-6, 1e300)),
+    ("neural", "negatives", (-1, 0, 10**7, 10**8)),
+    ("neural", "local_steps", (0, 2, 10**5)),
     ("popularity", "unheard_of", (1,)),
     ("popularity", "clip_norm", (100.0,)),
 )
@@ -35,8 +56,16 @@ _SETTINGS: Final[tuple[tuple[str, str, tuple[Any, ...]], ...]] = (
 def _settings(rng: np.random.Generator) -> Mapping[str, Any]:
     """A setting of a solver, far out or just outside."""
     solver, name, values = _one(rng, _SETTINGS)
-    small = {} if solver == "popularity" else {"rounds": 1, "embedding_dim": 3}
-    return {"solver": solver, "settings": {**small, name: _one(rng, values)}}
+    return {"solver": solver, "settings": {**SMALL[solver], name: _one(rng, values)}}
+
+
+def _sampled(rng: np.random.Generator, solver: str) -> Mapping[str, Any]:
+    """A solver of which a client takes many steps, each with a part of its users."""
+    many = {
+        "local_steps": int(rng.integers(1, 30)),
+        "sampling_rate": float(rng.uniform(0.05, 0.95)),
+    }
+    return {"solver": solver, "settings": {**SMALL[solver], **many}}
 
 
 def _population(rng: np.random.Generator) -> Mapping[str, Any]:
@@ -76,13 +105,7 @@ CHANGES: Final[Mapping[str, Change]] = {
     },
     "settings": _settings,
     "sampling": lambda rng: {
-        "solver": "dpsgd",
-        "settings": {
-            "rounds": 1,
-            "embedding_dim": 3,
-            "local_steps": int(rng.integers(1, 30)),
-            "sampling_rate": float(rng.uniform(0.05, 0.95)),
-        },
+        **_sampled(rng, _one(rng, ["dpsgd", "dpsgd", "sequential", "neural"])),
         "renyi_order": int(rng.integers(20, 400)),
         "epsilon": float(rng.uniform(0.5, 3)),
     },

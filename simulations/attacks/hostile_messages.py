@@ -13,7 +13,7 @@ from common.privacy.heads import Receipt, SignedHead
 from common.privacy.signing import SigningKey
 from common.protocol import Task
 
-__all__ = ["BOMBS", "POISONS", "forged_receipt", "garbage", "huge"]
+__all__ = ["BOMBS", "POISONS", "TINY", "forged_receipt", "garbage", "huge"]
 
 _TIME: Final = "2030-01-01T00:00:00.000+00:00"
 Poison: TypeAlias = Callable[[NDArray[Any], np.random.Generator], NDArray[Any]]
@@ -35,7 +35,6 @@ POISONS: Final[tuple[Poison, ...]] = (
     _entry(-np.inf),
     _entry(3e38),
     _entry(-1e30),
-    _entry(1e-42),
     lambda array, _: np.full_like(array, np.nan),
     lambda array, _: np.zeros((0, *array.shape[1:]), array.dtype),
     lambda array, _: array[..., :-1].copy(),
@@ -51,6 +50,9 @@ POISONS: Final[tuple[Poison, ...]] = (
     lambda array, _: array.astype("M8[s]"),
 )
 """Ways to spoil an array that the client expects."""
+
+TINY: Final[Poison] = _entry(1e-42)
+"""Spoils an orthonormal array; anywhere else it is a number like any other."""
 
 _NPY: Final = b"\x93NUMPY\x01\x00"
 

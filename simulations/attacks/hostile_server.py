@@ -31,11 +31,18 @@ HONEST: Final = "an honest step"
 _BUSY: Final = 4
 _LEAST: Final = 0.03
 _LATER: Final = timedelta(hours=12)
-"""An honest server comes back when a period has refused it."""
+"""An honest server comes back when a period has refused it, and then the clock is right: a day
+that was recorded once is never left for an earlier one, so the period would never end."""
+_NETWORK: Final = {
+    "rounds": 1, "embedding_dim": 3, "local_steps": 1, "negatives": 5, "start": "random",
+}  # fmt: skip
 SMALL: Final[dict[str, dict[str, Any]]] = {
     "subspace": {"rounds": 1, "embedding_dim": 3},
     "popularity": {},
     "dpsgd": {"rounds": 1, "embedding_dim": 3, "local_steps": 1},
+    "transitions": {"rounds": 1, "embedding_dim": 3, "length": 4},
+    "sequential": {**_NETWORK, "length": 6, "blocks": 1, "heads": 1},
+    "neural": {**_NETWORK, "feature_width": 3, "recent": 6, "head": 2, "personal_steps": 1},
 }
 """Settings of each solver that make a small job."""
 
@@ -128,6 +135,7 @@ class HostileServer:
             self.appetite = max(0.8 * self.appetite, _LEAST)
         elif answer.code == Code.BUDGET_PERIOD and shot.kind == HONEST:
             self.target.now += _LATER
+            self.target.turned = timedelta()
 
     @property
     def open_jobs(self) -> list[str]:

@@ -26,7 +26,7 @@ from common.privacy.signing import SigningKey
 from common.protocol import OK
 from server.app import read_job
 from server.keys import server_key
-from simulations.attacks.hostile_server import HONEST, HostileServer
+from simulations.attacks.hostile_server import HONEST, SMALL, HostileServer
 from simulations.attacks.hostile_target import Answer, Shot, Target
 from simulations.attacks.hostile_verdict import Verdict, judge
 from simulations.attacks.hostile_ways import WAYS, Volley
@@ -85,7 +85,7 @@ class Siege:
 
     def kinds(self) -> list[dict[str, Any]]:
         """By what was tried: how often, how often answered, and the codes of the rest."""
-        everything = [answer for answers in self.answers.values() for answer in answers]
+        everything = self._everything
         rows = []
         for kind in (HONEST, *WAYS):
             found = [answer for answer in everything if answer.kind == kind]
@@ -100,6 +100,19 @@ class Siege:
                 }
             )
         return rows
+
+    def solvers(self) -> list[dict[str, Any]]:
+        """By solver of the job that a message names: how often, and steps that were released."""
+        rows = []
+        for solver in SMALL:
+            found = [answer for answer in self._everything if answer.solver == solver]
+            released = {(a.job_id, a.step) for a in found if a.digest is not None}
+            rows.append({"solver": solver, "messages": len(found), "steps released": len(released)})
+        return rows
+
+    @property
+    def _everything(self) -> list[Answer]:
+        return [answer for answers in self.answers.values() for answer in answers]
 
 
 def besiege(folder: Path, requests: int, seed: int, processes: int = 0) -> Siege:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -60,6 +60,7 @@ class Answer:
         head: head of the ledger in the answer.
         job_id: whose step was released.
         step: which.
+        solver: of the job that was named, empty if none was.
     """
 
     kind: str
@@ -69,6 +70,7 @@ class Answer:
     head: SignedHead | None = None
     job_id: str = ""
     step: int = 0
+    solver: str = ""
 
 
 class Target:
@@ -110,7 +112,8 @@ class Target:
             return Answer(shot.kind, "error", ("an error of Flower's, which has a text",))
         if "hello" in reply.content.config_records.get("reply", ConfigRecord()):
             return Answer(shot.kind, OK, tuple(self._hello(reply.content)))
-        return _judge(shot, reply.content)
+        solver = "" if shot.job is None else shot.job.solver
+        return replace(_judge(shot, reply.content), solver=solver)
 
     def _hello(self, records: RecordDict) -> list[str]:
         """What a hello says beside the client's public facts."""

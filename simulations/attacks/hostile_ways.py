@@ -14,7 +14,14 @@ from common.errors import HushRecError
 from common.privacy.heads import Receipt
 from common.protocol import HELLO, RECEIPT, STEP, ReceiptMessage, Task
 from simulations.attacks.hostile_fields import CHANGES, RAW
-from simulations.attacks.hostile_messages import BOMBS, POISONS, forged_receipt, garbage, huge
+from simulations.attacks.hostile_messages import (
+    BOMBS,
+    POISONS,
+    TINY,
+    forged_receipt,
+    garbage,
+    huge,
+)
 from simulations.attacks.hostile_server import SMALL, HostileServer
 from simulations.attacks.hostile_target import Shot
 
@@ -124,8 +131,9 @@ def _poisoned(server: HostileServer, kind: str) -> Shot:
     task = _task_with_arrays(server)
     name = server.one([*task.inputs, "more"])
     array = task.inputs.get(name, np.ones(3, np.float32))
-    arrays = {**task.inputs, name: server.one(POISONS)(array, server.rng)}
-    if server.rng.random() < 0.1:
+    poisons = (*POISONS, TINY) if task.job.solver == "subspace" else POISONS
+    arrays = {**task.inputs, name: server.one(poisons)(array, server.rng)}
+    if name in task.inputs and server.rng.random() < 0.1:
         del arrays[name]
     return server.shot(kind, server.task(task.job, task.step, inputs=arrays))
 
@@ -142,8 +150,9 @@ def _bomb(server: HostileServer, kind: str) -> Shot:
 
 
 def _task_with_arrays(server: HostileServer) -> Task:
-    job = server.new_job(solver="subspace", settings=SMALL["subspace"])
-    return server.task(job, 1)
+    """The second step of a solver: popularity is the first, and the client is sent nothing."""
+    solver = server.one(["subspace", "transitions", "sequential", "neural"])
+    return server.task(server.new_job(solver=solver, settings=SMALL[solver]), 1)
 
 
 def _garbage(server: HostileServer, kind: str) -> Shot:

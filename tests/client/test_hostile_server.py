@@ -15,6 +15,7 @@ from client.guard.budget import Budget
 from client.guard.guard import Guard
 from client.ledger_store import LedgerStore
 from common.errors import Code
+from common.privacy.policy import Policy
 from common.protocol import Reply
 from simulations.attacks.hostile_server import HONEST
 from simulations.attacks.hostile_siege import Siege, besiege
@@ -74,6 +75,12 @@ def test_every_way_was_tried_and_refused_by_the_rule_that_it_breaks(siege: Siege
     for kind in ("poisoned arrays", "garbage", "mode none", "a huge message", "a forged receipt"):
         assert kinds[kind]["answered"] == 0, kind
     assert kinds["a step again, the same"]["answered"] > 0
+
+
+def test_every_private_solver_was_asked_and_released_something(siege: Siege) -> None:
+    rows = {row["solver"]: row for row in siege.solvers()}
+    assert set(rows) == set(Policy.model_fields["solvers"].default)
+    assert all(row["messages"] > row["steps released"] > 0 for row in rows.values()), rows
 
 
 def small(tmp_path: Path) -> Siege:
