@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from common.errors import Code, ConfigError
 
@@ -110,7 +111,7 @@ def _parsed(path: Path, parse: Callable[[str], Any], form: str) -> Any:
 
 
 def _explain(error: ValidationError, model: type[Settings], where: str) -> ConfigError:
-    problems = error.errors(include_url=False)
+    problems = _own(error.errors(include_url=False))
     unknown = any(p["type"] == "extra_forbidden" for p in problems)
     lines = []
     for problem in problems:
@@ -118,7 +119,7 @@ def _explain(error: ValidationError, model: type[Settings], where: str) -> Confi
         if problem["type"] == "extra_forbidden":
             lines.append(f"{field}: unknown key")
         else:
-            lines.append(f"{field}: {problem['msg']} (got {problem.get('input')!r})")
+            lines.append(f"{field}: {_said(problem)} (got {problem.get('input')!r})")
     known = ", ".join(sorted(model.model_fields))
     return ConfigError(
         Code.CONFIG_UNKNOWN_KEY if unknown else Code.CONFIG_INVALID,
@@ -126,3 +127,24 @@ def _explain(error: ValidationError, model: type[Settings], where: str) -> Confi
         where=where,
         remedy=f"Known keys here: {known}." if unknown else "",
     )
+
+
+def _own(problems: Sequence[ErrorDetails]) -> list[ErrorDetails]:
+    """Without lists that are called too short because of values in them that are none."""
+    places = [problem["loc"] for problem in problems]
+    return [
+        problem
+        for problem, place in zip(problems, places, strict=True)
+        if problem["type"] != "too_short"
+        or not any(len(p) > len(place) and p[: len(place)] == place for p in places)
+    ]
+
+
+def _said(problem: ErrorDetails) -> str:
+    """What is wrong with a value; of a list's length in words of this program."""
+    known = problem.get("ctx", {})
+    if problem["type"] == "too_short":
+        return f"of length {known['actual_length']}, it has to be at least {known['min_length']}"
+    if problem["type"] == "too_long":
+        return f"of length {known['actual_length']}, it may be at most {known['max_length']}"
+    return problem["msg"]
