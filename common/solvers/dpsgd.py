@@ -164,7 +164,7 @@ class DpSgd:
             yield popularity_contribution(data.histories, users)
             return
         active = users[data.histories.lengths[users] > 0]
-        gradients = self._gradients(step, state)
+        gradients = self.gradients(step, state)
         at_once = _MOST_SHARED // max(1, min(self.settings.negatives, self.facts.n_items))
         yield from contained(active, lambda some: [gradients.of(data.histories, some)], at_once)
 
@@ -179,6 +179,17 @@ class DpSgd:
         """The model from the last state."""
         return MatrixFactorisation.from_embeddings(
             self._embeddings(state), state[POPULARITY], self.fold_in
+        )
+
+    def gradients(self, step: int, state: State) -> UserGradients:
+        """What makes gradients of users in a noisy step, from public state alone."""
+        return UserGradients(
+            self.fold_in,
+            self._embeddings(state),
+            self._scale(state),
+            self._negatives(step, state),
+            clip_norm=self.settings.clip_norm,
+            negative_weight=self.settings.negative_weight,
         )
 
     def _first(self, shape: ReleaseShape) -> Step:
@@ -221,16 +232,6 @@ class DpSgd:
         """Popularity (of RMS 1) and the scaled table, `[items, dim]`."""
         column = state[POPULARITY] / np.sqrt(np.mean(np.square(state[POPULARITY])))
         return np.column_stack([column, state[TABLE] * self._scale(state)[:, None]])
-
-    def _gradients(self, step: int, state: State) -> UserGradients:
-        return UserGradients(
-            self.fold_in,
-            self._embeddings(state),
-            self._scale(state),
-            self._negatives(step, state),
-            clip_norm=self.settings.clip_norm,
-            negative_weight=self.settings.negative_weight,
-        )
 
     def _negatives(self, step: int, state: State) -> Ints:
         """The items that are negatives in this step, where a user has no event on them.

@@ -53,14 +53,14 @@ class UserGradients:
         negative_weight: float,
     ) -> None:
         self._fold_in = fold_in
-        self._embeddings = embeddings
+        self.embeddings = embeddings
         self._spectrum = Spectrum.of(embeddings)
-        self._scale = scale
-        self._negatives = negatives
+        self.scale = scale
+        self.negatives = negatives
         self._of_negatives = np.ascontiguousarray(embeddings[negatives])
         self._ones = np.ones(len(embeddings))
         self._clip_norm = clip_norm
-        self._negative_weight = negative_weight
+        self.negative_weight = negative_weight
 
     def of(self, histories: Histories, users: Ints) -> RankOne:
         """Clipped gradients of `users` (positions, increasing) by the table.
@@ -69,18 +69,22 @@ class UserGradients:
         """
         own = histories.take(users)
         owners = own.user_of_event
-        vectors = fold_in_users(
-            own, self._embeddings, self._ones, self._fold_in, spectrum=self._spectrum
-        )
+        vectors = self.vectors(own)
         with np.errstate(all="ignore"):
             left = own.weights * (self._scores(own.items, owners, vectors) - 1.0)
-            left *= self._scale[own.items]
+            left *= self.scale[own.items]
             shared = self._of_shared(own, vectors)
             right = np.ascontiguousarray(vectors[:, 1:])
             factors = self._factors(left, own.indptr, shared, right)
             left *= factors[owners]
             shared *= factors[:, None]
-        return RankOne(users, own.indptr, own.items, left, right, self._negatives, shared)
+        return RankOne(users, own.indptr, own.items, left, right, self.negatives, shared)
+
+    def vectors(self, own: Histories) -> Floats:
+        """Each user's own vector at the embeddings as they are, `[users, dim]`."""
+        return fold_in_users(
+            own, self.embeddings, self._ones, self._fold_in, spectrum=self._spectrum
+        )
 
     def _scores(self, items: Ints, owners: Ints, vectors: Floats) -> Floats:
         """Of each event's item for its user, `[events]`."""
@@ -88,15 +92,15 @@ class UserGradients:
         at_once = max(1, _BLOCK_VALUES // vectors.shape[1])
         for start in range(0, len(items), at_once):
             some = slice(start, start + at_once)
-            of_items = self._embeddings.take(items[some], axis=0)
+            of_items = self.embeddings.take(items[some], axis=0)
             np.einsum("ed,ed->e", of_items, vectors.take(owners[some], axis=0), out=found[some])
         return found
 
     def _of_shared(self, own: Histories, vectors: Floats) -> Floats:
         """What stands on negatives, `[users, negatives]`; zero on those that are a user's own."""
         scores = np.matmul(self._of_negatives, vectors[:, :, None])[:, :, 0]  # one by one
-        scores *= self._negative_weight * self._scale[self._negatives]
-        place = places_in(self._negatives, own.items)
+        scores *= self.negative_weight * self.scale[self.negatives]
+        place = places_in(self.negatives, own.items)
         events = np.flatnonzero(place >= 0)
         scores[own.user_of_event[events], place[events]] = 0.0
         return np.asarray(scores, dtype=np.float64)

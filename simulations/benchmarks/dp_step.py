@@ -1,8 +1,9 @@
 """One private gradient step beside Opacus', beside none, and beside bare noise.
 
-`python -m simulations.benchmarks.dp_step [--network attention|neural|both] [--items N ...]`
+`python -m simulations.benchmarks.dp_step [--network attention|neural|mf|all] [--items N ...]`
 
-Of two networks: `attention`, and `neural`, the two towers with the head on a pooled vector.
+Of two networks: `attention`, and `neural`, the two towers with the head on a pooled vector; and of
+`mf`, the solver `dpsgd`, where vectors of items are the whole model.
 
 ours      a client's step on the whole table: sample, draw, windows of histories, gradients of
           each user, clip, integer sum, noise of the fast sampler
@@ -31,25 +32,27 @@ from pathlib import Path
 from resource import RUSAGE_SELF, getrusage
 from typing import Any, Final, get_args
 
-import numpy as np
 import torch
 
-from common.arrays import Floats
-from common.privacy.gathered import GatheredRows
-from common.privacy.gathered_sum import add_gathered
 from common.privacy.samplers import FastSampler
 from common.privacy.stream import NoiseSource
 from simulations.benchmarks.apart import apart
+from simulations.benchmarks.dp_step_compare import (
+    SMALL,
+    AnyWorld,
+    opacus_of,
+    relative_errors,
+    world_of,
+)
 from simulations.benchmarks.dp_step_page import write_step_page
 from simulations.benchmarks.machine import machine
-from simulations.benchmarks.opacus_twin import Mode, clipped_sum, opacus_step, twin_of
-from simulations.benchmarks.step_load import Load, NetworkName, World
+from simulations.benchmarks.opacus_twin import Mode
+from simulations.benchmarks.step_load import Load, NetworkName
 
-__all__ = ["NETWORKS", "VARIANTS", "main", "measure", "relative_errors"]
+__all__ = ["NETWORKS", "VARIANTS", "main", "measure"]
 
 NETWORKS: Final[tuple[NetworkName, ...]] = get_args(NetworkName)
 VARIANTS: Final = ("ours", "plain", "noise", "hooks", "ghost")
-_SMALL: Final = Load(items=200, users=24, events=20, shared=40, dim=16)
 _MOST_SECONDS: Final = 25.0
 _MOST_ERROR: Final = 1e-5
 _NOISE_MULTIPLIER: Final = 1.5
@@ -72,33 +75,6 @@ class How:
     memory: float
 
 
-def relative_errors(load: Load = _SMALL) -> dict[str, float]:
-    """How far Opacus' sums without noise are from ours, relative to the norm of ours.
-
-    The clip norm is the median of the users' norms: half of them are clipped.
-    """
-    world = World(load)
-    users = np.arange(load.users)
-    batches = list(world.gradients().of_each(users, world.batch, world.shared))
-    clip_norm = float(np.median(np.concatenate([_norms(batch) for batch in batches])))
-    units = np.zeros((world.rows, load.dim), dtype=np.int64)
-    for batch in batches:
-        add_gathered(units, batch, clip_norm, 2**30)
-    ours = units * (clip_norm / 2**30)
-    modes: tuple[Mode, ...] = ("hooks", "ghost")
-    return {
-        mode: float(np.linalg.norm(clipped_sum(world, mode, clip_norm) - ours))
-        / float(np.linalg.norm(ours))
-        for mode in modes
-    }
-
-
-def _norms(batch: GatheredRows) -> Floats:
-    parts = (batch.own_values, batch.shared_values, batch.dense_values)
-    squares = [np.square(part, dtype=np.float64).reshape(len(part), -1).sum(1) for part in parts]
-    return np.asarray(np.sqrt(sum(squares)))
-
-
 def measure(load: Load, variant: str, how: How) -> dict[str, Any]:
     """One row: seconds and processor seconds of the best step, and the most memory in MB.
 
@@ -115,7 +91,7 @@ def measure(load: Load, variant: str, how: How) -> dict[str, Any]:
     base = _peak_mb()
     _use(how.threads)
     warnings.filterwarnings("ignore", message="Full backward hook")
-    wall, processor = _times(_step(variant, World(load)), how.repeats)
+    wall, processor = _times(_step(variant, world_of(load)), how.repeats)
     steps = {"seconds": min(wall), "processor": min(processor), "steps": wall}
     return {**row, **steps, "base_mb": base, "peak_mb": _peak_mb(), "load": os.getloadavg()[0]}
 
@@ -130,18 +106,17 @@ def _use(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def _step(variant: str, world: World) -> Callable[[], object]:
+def _step(variant: str, world: AnyWorld) -> Callable[[], object]:
     if variant == "ours":
         return world.client_step()
     if variant == "plain":
-        gradients = world.gradients()
-        return lambda: gradients.of_all(world.batch, world.shared, None)
+        return world.plain_step()
     if variant == "noise":
         sampler, noise = FastSampler(), NoiseSource.system()
         return lambda: sampler.draw((world.rows, world.load.dim), noise)
     mode: Mode = "hooks" if variant == "hooks" else "ghost"
-    twin = twin_of(world)
-    return opacus_step(twin, world, mode, clip_norm=1.0, noise_multiplier=_NOISE_MULTIPLIER)
+    step, _ = opacus_of(world, mode, clip_norm=1.0, noise_multiplier=_NOISE_MULTIPLIER)
+    return step
 
 
 def _times(step: Callable[[], object], repeats: int) -> tuple[list[float], list[float]]:
@@ -173,7 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Compare, measure, print one JSON object and write the page."""
     asked = _parser().parse_args(arguments)
     load = Load(items=0, users=asked.users, events=asked.events, shared=asked.shared, dim=asked.dim)
-    networks = NETWORKS if asked.network == "both" else (asked.network,)
+    networks = NETWORKS if asked.network == "all" else (asked.network,)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     threads = min(asked.threads or cores or 1, cores or 1)
     errors = {network: _compared(network) for network in networks}
@@ -198,7 +173,7 @@ def _compared(network: NetworkName) -> dict[str, float]:
     Raises:
         SystemExit: one is.
     """
-    work = partial(relative_errors, replace(_SMALL, network=network))
+    work = partial(relative_errors, replace(SMALL, network=network))
     errors: dict[str, float] = apart(partial(_alone, work))
     sys.stderr.write(f"{network}, without noise, relative to ours: {errors}\n")
     if max(errors.values()) > _MOST_ERROR:
@@ -216,7 +191,7 @@ def _alone(work: Callable[[], Any]) -> Any:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="simulations.benchmarks.dp_step", description=__doc__)
     sizes = [10_000, 20_000, 100_000, 1_000_000]
-    parser.add_argument("--network", choices=[*NETWORKS, "both"], default="both")
+    parser.add_argument("--network", choices=[*NETWORKS, "all"], default="all")
     parser.add_argument("--items", type=int, nargs="+", default=sizes)
     parser.add_argument("--users", type=int, default=Load.users)
     parser.add_argument("--events", type=int, default=Load.events)

@@ -46,13 +46,21 @@ catalogue, and the total itself: one array of integers that is made, noised and 
 fills an array of its own, while in a step it is added to the sum part by part: where the catalogue
 is large the rest is no clean difference.
 """
-_TITLES: Final = {"attention": "Attention", "neural": "Two towers"}
+_TITLES: Final = {
+    "attention": "Attention",
+    "neural": "Two towers",
+    "mf": "Matrix factorisation",
+}
 _NETWORKS: Final = {
     "attention": """`attention` has two blocks, reads one item more of each user than it predicts,
 and scores every later one after what came before it.""",
     "neural": """`neural` has two towers and a head at their defaults, without features and personal
 steps: about half of a user's items are pooled to one vector, and the others are looked for among
 them and the negatives.""",
+    "mf": """`mf` is the solver `dpsgd`: vectors of the items are the whole model, and every variant
+folds its users in first (ridge regression in float64, by the same code). Opacus' module is a linear
+layer from users to items up to 100,000 items, and an embedding beyond: its faster way at each size.
+What users contribute does not depend on who else takes part; Opacus' sums round by the batch.""",
 }
 
 
@@ -107,8 +115,12 @@ def _verdict(found: float | None, aim: float, bound: str) -> str:
 def write_step_page(
     folder: Path, rows: Sequence[Row], facts: Mapping[str, Any], arguments: Sequence[str]
 ) -> dict[str, list[dict[str, Any]]]:
-    """Write `dp-step.md` and `dp-step.json`; the aims of each network and what was found."""
+    """Write `dp-step.md` and `dp-step.json`; the aims of each network and what was found.
+
+    Where one network was measured alone the pages are its own, `dp-step-NETWORK`.
+    """
     networks = list(facts["errors"])
+    page = "dp-step" if len(networks) > 1 else f"dp-step-{networks[0]}"
     of_each = {name: [row for row in rows if row["network"] == name] for name in networks}
     tables: dict[str, pd.DataFrame] = {}
     words: dict[str, str] = {}
@@ -118,7 +130,7 @@ def write_step_page(
         words[f"{_TITLES[name]}: {_PEAK}"] = _refusals(some)
     write_page(
         folder,
-        "dp-step",
+        page,
         title="One private gradient step",
         command=" ".join(["python -m simulations.benchmarks.dp_step", *_without_out(arguments)]),
         notes=_notes(rows, facts),

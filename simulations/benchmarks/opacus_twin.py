@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from common.arrays import Floats
 from common.models.networks.base import BLOCKED, POPULARITY, candidate_losses
+from common.models.networks.packing import Packing
 from common.models.sequential import SequentialModelSettings
 from common.solvers.gradient.examples import Batch
 from common.solvers.neural import NeuralSettings
@@ -32,9 +33,10 @@ __all__ = [
     "AttentionTwin",
     "Mode",
     "Twin",
-    "clipped_sum",
     "fill",
+    "inputs_of",
     "opacus_step",
+    "packed_gradient",
     "turned",
     "twin_of",
 ]
@@ -158,16 +160,26 @@ class _PerUser:
         return losses
 
 
+def inputs_of(world: World) -> Callable[[], tuple[Any, ...]]:
+    """What the twin of a network is given, the same at each call."""
+    rows = torch.from_numpy(_rows(world))
+    example = {name: torch.from_numpy(v.copy()) for name, v in world.batch.example.items()}
+    return lambda: (rows, example)
+
+
 def opacus_step(
-    twin: Twin, world: World, mode: Mode, *, clip_norm: float, noise_multiplier: float
+    twin: nn.Module,
+    inputs: Callable[[], tuple[Any, ...]],
+    mode: Mode,
+    *,
+    clip_norm: float,
+    noise_multiplier: float,
 ) -> Callable[[], None]:
     """One step by Opacus: clip, sum and noise, into the `grad` of each parameter.
 
     The optimiser's step on it is left out. Noise is of torch's own generator, as Opacus draws it
-    without `secure_mode`.
+    without `secure_mode`. The twin's losses of each user are for what `inputs` returns.
     """
-    rows = torch.from_numpy(_rows(world))
-    example = {name: torch.from_numpy(v.copy()) for name, v in world.batch.example.items()}
     trained = [parameter for parameter in twin.parameters() if parameter.requires_grad]
     inner = torch.optim.SGD(trained, lr=0.1)
     wanted: dict[str, Any] = {
@@ -183,7 +195,7 @@ def opacus_step(
 
         def step() -> None:
             optimizer.zero_grad(set_to_none=True)
-            module(rows, example).sum().backward()
+            module(*inputs()).sum().backward()
             optimizer.pre_step()
 
         return step
@@ -195,17 +207,14 @@ def opacus_step(
 
     def ghost_step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        loss(module(rows, example)).backward()
+        loss(module(*inputs())).backward()
         optimizer.pre_step()
 
     return ghost_step
 
 
-def clipped_sum(world: World, mode: Mode, clip_norm: float) -> Floats:
-    """The sum of clipped gradients by Opacus without noise, `[rows, dim]`, packed as ours."""
-    twin = twin_of(world)
-    opacus_step(twin, world, mode, clip_norm=clip_norm, noise_multiplier=0.0)()
-    packing = world.packing
+def packed_gradient(twin: Twin, packing: Packing) -> Floats:
+    """What Opacus left at each parameter, `[rows, dim]`, packed as ours."""
     dense = {
         name: turned(name, _gradient(parameter)).reshape(packing.shapes[name])
         for name, parameter in twin.parameters_by_name().items()

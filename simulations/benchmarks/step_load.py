@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from common.arrays import Floats, Histories, Ints
 from common.models.networks.base import Network
+from common.privacy.gathered import GatheredRows
 from common.privacy.mechanisms import GaussianSum
 from common.privacy.plan import Release
 from common.privacy.stream import NoiseSource
@@ -22,7 +23,7 @@ from common.solvers.sequential import Sequential, SequentialSettings, Windows
 
 __all__ = ["Load", "NetworkName", "World", "histories"]
 
-NetworkName: TypeAlias = Literal["attention", "neural"]
+NetworkName: TypeAlias = Literal["attention", "neural", "mf"]
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,10 @@ class Load:
         items: in the catalogue; the vectors of all of them are trained.
         users: in a step, all of them sampled.
         events: of a user, all of different items. `attention` predicts each and is given one
-            more; of `neural` about half are given, and the others looked for.
+            more; of `neural` about half are given, and the others looked for; `mf` has all.
         shared: negatives, the same for everybody.
         dim: length of a vector.
-        network: `attention`, or `neural`, the two towers with the head.
+        network: `attention`, `neural`, the two towers with the head, or `mf`, none at all.
     """
 
     items: int
@@ -53,7 +54,7 @@ class Load:
 
     @property
     def settings(self) -> SequentialSettings | NeuralSettings:
-        """The network at its defaults, and how it is trained."""
+        """A network at its defaults, and how it is trained; `mf_load` has those of `mf`."""
         asked: dict[str, Any] = {
             "embedding_dim": self.dim,
             "length": self.events,
@@ -103,6 +104,16 @@ class World:
     def gradients(self) -> Gradients:
         """What is differentiated."""
         return Gradients(self._network, self.table(), self.dense, self.packing, train_items=True)
+
+    def contributions(self) -> list[GatheredRows]:
+        """Gradients of the users, unclipped."""
+        users = np.arange(self.load.users)
+        return list(self.gradients().of_each(users, self.batch, self.shared))
+
+    def plain_step(self) -> Callable[[], object]:
+        """The gradient of the same losses by autograd, of all users together."""
+        gradients = self.gradients()
+        return lambda: gradients.of_all(self.batch, self.shared, None)
 
     def client_step(self) -> Callable[[], Floats]:
         """One noisy sum as a client makes it; each call is the next one of a release.

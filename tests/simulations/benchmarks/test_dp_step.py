@@ -6,11 +6,15 @@ from itertools import product
 
 import numpy as np
 import pytest
+import torch
 
-from simulations.benchmarks.dp_step import NETWORKS, VARIANTS, How, main, measure, relative_errors
+from simulations.benchmarks import mf_load
+from simulations.benchmarks.dp_step import NETWORKS, VARIANTS, How, main, measure
+from simulations.benchmarks.dp_step_compare import relative_errors, world_of
 from simulations.benchmarks.dp_step_page import aims, ratios
-from simulations.benchmarks.step_load import Load, World
+from simulations.benchmarks.step_load import Load
 
+TITLES = ("Attention", "Two towers", "Matrix factorisation")
 TINY = Load(items=60, users=7, events=9, shared=20, dim=8)
 
 
@@ -23,7 +27,7 @@ def test_opacus_and_ours_sum_the_same_without_noise(network):
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_a_client_step_is_one_noisy_sum_over_everybody(network):
-    world = World(replace(TINY, network=network))
+    world = world_of(replace(TINY, network=network))
     step = world.client_step()
     first, second = step(), step()
     assert first.shape == (world.rows, TINY.dim)
@@ -37,7 +41,7 @@ def test_one_network_alone(tmp_path, capsys):
     main(["--network", "neural", *sizes, "--repeats", "1", "--out", str(tmp_path)])
     result = json.loads(capsys.readouterr().out)
     assert {row["network"] for row in result["runs"]} == set(result["errors"]) == {"neural"}
-    assert "Attention: " not in (tmp_path / "dp-step.md").read_text()
+    assert "Attention: " not in (tmp_path / "dp-step-neural.md").read_text()
 
 
 def test_hooks_are_refused_where_memory_does_not_hold_them():
@@ -58,13 +62,13 @@ def test_the_page_has_every_variant_and_what_was_refused(tmp_path, capsys):
     measured = [(row["network"], row["items"], row["variant"]) for row in result["runs"]]
     assert measured == list(product(NETWORKS, (60, 90), VARIANTS))
     timed = [row for row in result["runs"] if "refused" not in row]
-    assert len(timed) == 18
+    assert len(timed) == 27
     assert all(row["seconds"] > 0 and row["peak_mb"] >= row["base_mb"] > 0 for row in timed)
     assert max(error for found in result["errors"].values() for error in found.values()) < 1e-6
     assert set(result["aims"]) == set(NETWORKS)
     assert {aim[""] for aims in result["aims"].values() for aim in aims} == {"not measured"}
     page = (tmp_path / "dp-step.md").read_text()
-    assert page.count("## Attention: ") == page.count("## Two towers: ") == 6
+    assert all(page.count(f"## {title}: ") == 6 for title in TITLES)
     assert "refused" in page
     runs = json.loads((tmp_path / "dp-step.json").read_text())["runs"]
     assert runs[:-1] == result["runs"]
@@ -97,3 +101,11 @@ def test_what_was_refused_is_no_ratio():
     found.append({"items": 20_000, "variant": "hooks", "refused": "too large"})
     assert "hooks / ours" not in ratios(found, 20_000)
     assert aims(found)[0][""] == "not measured"
+
+
+def test_a_table_is_the_same_as_a_linear_layer_and_as_an_embedding(monkeypatch):
+    mf = replace(TINY, network="mf")
+    assert isinstance(mf_load.MfWorld(mf).twin().items, torch.nn.Linear)
+    monkeypatch.setattr(mf_load, "_LINEAR_UP_TO", 0)
+    assert isinstance(mf_load.MfWorld(mf).twin().items, torch.nn.Embedding)
+    assert max(relative_errors(mf).values()) < 1e-6
