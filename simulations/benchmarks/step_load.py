@@ -65,8 +65,9 @@ class Load:
             "clip_norm": 1.0,
             "sampler": "fast",
         }
-        kind = SequentialSettings if self.network == "attention" else NeuralSettings
-        return kind(**asked)
+        if self.network == "attention":
+            return SequentialSettings(**asked, network="attention")
+        return NeuralSettings(**asked)
 
 
 @dataclass(frozen=True)
