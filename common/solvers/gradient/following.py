@@ -16,7 +16,8 @@ from common.models.shared_arrays import FEATURES
 from common.solvers.base import ClientData, NoisyTotal
 from common.solvers.gradient.contained import USERS
 from common.solvers.gradient.gradients import Gradients, Held
-from common.solvers.gradient.solver import LOCAL_STEP, PARAMETERS, GradientSolver
+from common.solvers.gradient.solver import PARAMETERS, GradientSolver
+from common.solvers.local_steps import LOCAL_STEP
 
 __all__ = ["FollowingSolver"]
 

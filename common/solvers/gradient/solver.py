@@ -28,22 +28,27 @@ from common.models.shared_arrays import DENSE, FEATURES, TABLE
 from common.privacy.contributions import Contributions, PlainSum
 from common.privacy.plan import ReleaseShape, RowSelection
 from common.solvers.base import ArraySpec, ClientData, Given, NoisyTotal, PublicFacts, Step
-from common.solvers.descent import MOMENTS, Descent
+from common.solvers.descent import Descent
 from common.solvers.gradient.checks import check_mode, check_selection
 from common.solvers.gradient.contained import contained
 from common.solvers.gradient.examples import Batch, Draw, ExampleMaker
 from common.solvers.gradient.gradients import Gradients, device
 from common.solvers.gradient.settings import GradientSettings
 from common.solvers.gradient.start import embeddings_from, first_solver, first_steps
+from common.solvers.local_steps import (
+    LARGEST_SEED,
+    SEED,
+    first_seed,
+    local_step,
+    seed_of,
+    stepped,
+)
 from common.solvers.popularity import POPULARITY
 from common.solvers.subspace import Subspace
 
 __all__ = ["GradientSolver"]
 
 PARAMETERS: Final = "parameters"
-SEED: Final = "seed"
-LOCAL_STEP: Final = "local_step"
-_LARGEST_SEED: Final = 1 << 20
 _SAMPLED_USERS: Final = 64
 _PRIVATE_NEGATIVES: Final = 500
 _LAST_RATE: Final = 0.02
@@ -155,9 +160,8 @@ class GradientSolver:
 
     def initial_state(self, seed: int) -> State:
         """What the start begins with, the public seed of every draw, and no features."""
-        drawn = np.array([float(seed % _LARGEST_SEED)])
         unknown = {name: np.zeros(spec.shape, np.float32) for name, spec in self._public.items()}
-        return {**self._first.initial_state(seed), SEED: drawn, **unknown}
+        return {**self._first.initial_state(seed), SEED: first_seed(seed), **unknown}
 
     def contribute(
         self, step: int, state: State, data: ClientData, users: Ints
@@ -187,22 +191,12 @@ class GradientSolver:
         yield PlainSum(active, np.concatenate([of_items, of_dense]))
 
     def advance(self, step: int, state: State, total: NoisyTotal) -> State:
-        """The next step of the start, or a step on the noised gradient.
-
-        Moments and the number of local steps so far are no inputs: at a client they end with
-        the round. On the server moments stay in the state, and so in its checkpoints.
-        """
+        """The next step of the start, or a step on the noised gradient."""
         if step < self._starts:
             after = {**state, **self._first.advance(step, state, total)}
             return self._begin(after) if step == self._starts - 1 else after
-        moments = {name: state[name] for name in state if name.startswith(MOMENTS)}
-        batch_size = total.sampling_rate * total.population
         descent = self._descent(self._time(step, state))
-        table, moments = descent.step(state[PARAMETERS], moments, total.values, batch_size)
-        after = {**state, **moments, PARAMETERS: table}
-        if not self.facts.central:
-            after = {**after, LOCAL_STEP: np.array([_local_step(state) + 1.0])}
-        return after
+        return stepped(state, PARAMETERS, total, descent, central=self.facts.central)
 
     def arrays_of(self, state: State) -> dict[str, NDArray[np.float32]]:
         """Arrays of the finished model from the last state."""
@@ -240,7 +234,7 @@ class GradientSolver:
         inputs = {
             PARAMETERS: ArraySpec((self._trained_items + self._packing.rows, self.dim)),
             POPULARITY: ArraySpec((items,), max_abs=1e12, positive=True),
-            SEED: ArraySpec((1,), max_abs=_LARGEST_SEED),
+            SEED: ArraySpec((1,), max_abs=LARGEST_SEED),
             **self._public,
         }
         return inputs if self.train_items else {**inputs, TABLE: ArraySpec((items, self.dim))}
@@ -255,7 +249,7 @@ class GradientSolver:
 
         What only the start needed goes.
         """
-        seed, kept = _seed(state), {name: state[name] for name in self._kept}
+        seed, kept = seed_of(state), {name: state[name] for name in self._kept}
         dense = self._packing.pack(self._network.initial(np.random.default_rng([seed, 1])))
         table = self._first_table(state, seed)
         if self.train_items:
@@ -284,7 +278,7 @@ class GradientSolver:
 
     def _time(self, step: int, state: State) -> int:
         """Noisy steps before this one."""
-        return (step - self._starts) * self.local_steps + _local_step(state)
+        return (step - self._starts) * self.local_steps + local_step(state)
 
     def _draw(self, time: int, state: State) -> Draw:
         """Shared items and places, by the public seed and the steps before this one.
@@ -293,7 +287,7 @@ class GradientSolver:
         which they are.
         """
         items = self.facts.n_items
-        rng = np.random.default_rng([_seed(state), 3, time])
+        rng = np.random.default_rng([seed_of(state), 3, time])
         place = float(rng.random())
         asked = self.settings.negatives or (_PRIVATE_NEGATIVES if self.facts.private else items)
         shared = np.arange(items)
@@ -306,7 +300,7 @@ class GradientSolver:
         rate = _DROPOUT if self.settings.dropout is None else self.settings.dropout
         if rate == 0:
             return None
-        generator = torch.Generator(device()).manual_seed(_seed(state) * MAX_TIME + time)
+        generator = torch.Generator(device()).manual_seed(seed_of(state) * MAX_TIME + time)
         return Dropout(rate, generator)
 
     def _descent(self, time: int) -> Descent:
@@ -328,12 +322,3 @@ class GradientSolver:
 
 MAX_TIME: Final = 1 << 20
 """More than a job has steps: seeds of different jobs and steps differ."""
-
-
-def _seed(state: State) -> int:
-    return abs(round(float(state[SEED][0])))
-
-
-def _local_step(state: State) -> int:
-    """Local steps that were taken since the server sent the state."""
-    return round(float(state[LOCAL_STEP][0])) if LOCAL_STEP in state else 0
