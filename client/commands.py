@@ -17,6 +17,7 @@ from client.keeping import thaw
 from client.owner import Owner
 from client.plan_asked import asked_job, complete, named
 from client.what_if import what_if
+from common import job_options as of_job
 from common.job import Job
 from common.privacy.events import event_of
 from common.schedule import schedule_of
@@ -57,19 +58,19 @@ def plan(
     items: options.Items = None,
     population: options.Population = None,
     clients: options.Clients = None,
-    mode: options.ModeName = None,
-    threshold: options.Threshold = None,
-    colluders: options.Colluders = None,
+    mode: of_job.ModeName = None,
+    threshold: of_job.Threshold = None,
+    colluders: of_job.Colluders = None,
     shops: options.Shops = None,
     epsilon: options.Epsilon = None,
     noise_multiplier: options.NoiseMultiplier = None,
-    delta: options.Delta = None,
-    rounds: options.Rounds = None,
-    dim: options.Dim = None,
+    delta: of_job.Delta = None,
+    rounds: of_job.Rounds = None,
+    dim: of_job.Dim = None,
     sampling_rate: options.SamplingRate = None,
-    evaluation_share: options.EvaluationShare = 0.0,
+    evaluation_share: of_job.EvaluationShare = None,
     renyi_order: options.RenyiOrder = None,
-    setting: options.Setting = None,
+    setting: of_job.Setting = None,
     client: options.Client = None,
     output: FormatOption = Format.TEXT,
 ) -> None:

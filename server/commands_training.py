@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from common import job_options as of_job
 from common.terminal import Format, FormatOption, finish, name_values, print_json
 from server import training_options as option
 from server.gateway.quiet import quieten
@@ -34,17 +35,17 @@ def train(
     request: option.RequestFile = None,
     name: option.Name = None,
     resume: option.Resume = None,
-    solver: option.Solver = None,
-    settings: option.Setting = None,
-    rounds: option.Rounds = None,
-    dim: option.Dim = None,
-    mode: option.ModeName = None,
-    epsilon: option.Epsilon = None,
-    delta: option.Delta = None,
-    evaluation_share: option.EvaluationShare = None,
-    threshold: option.Threshold = None,
-    colluders: option.Colluders = None,
-    seed: option.Seed = None,
+    solver: of_job.Solver = None,
+    settings: of_job.Setting = None,
+    rounds: of_job.Rounds = None,
+    dim: of_job.Dim = None,
+    mode: of_job.ModeName = None,
+    epsilon: of_job.Epsilon = None,
+    delta: of_job.Delta = None,
+    evaluation_share: of_job.EvaluationShare = None,
+    threshold: of_job.Threshold = None,
+    colluders: of_job.Colluders = None,
+    seed: of_job.Seed = None,
     quorum: option.Quorum = None,
     deadline_seconds: option.DeadlineSeconds = None,
     wait_seconds: option.WaitSeconds = None,

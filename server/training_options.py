@@ -1,4 +1,4 @@
-"""Options of `hushrec server train`, each with its help."""
+"""Options of `hushrec server train` that no other command has, each with its help."""
 
 from __future__ import annotations
 
@@ -10,25 +10,14 @@ import typer
 __all__ = [
     "Attempts",
     "Bundle",
-    "Colluders",
     "DeadlineSeconds",
-    "Delta",
-    "Dim",
-    "Epsilon",
-    "EvaluationShare",
     "Every",
-    "ModeName",
     "Name",
     "Promote",
     "Quorum",
     "RequestFile",
     "Restarts",
     "Resume",
-    "Rounds",
-    "Seed",
-    "Setting",
-    "Solver",
-    "Threshold",
     "WaitSeconds",
 ]
 
@@ -40,30 +29,6 @@ Resume: TypeAlias = Annotated[
     str | None,
     typer.Option(help="Name of a training that was begun: follow it, or go on, as a person."),
 ]
-Solver: TypeAlias = Annotated[
-    str | None,
-    typer.Option(help="subspace, ials, dpsgd, transitions, sequential, neural, popularity."),
-]
-Setting: TypeAlias = Annotated[
-    list[str] | None, typer.Option("--set", help="NAME=VALUE, a setting of the solver.")
-]
-Rounds: TypeAlias = Annotated[int | None, typer.Option(help="Federated rounds.")]
-Dim: TypeAlias = Annotated[int | None, typer.Option(help="Length of the vectors.")]
-ModeName: TypeAlias = Annotated[
-    str | None, typer.Option(help="local, or distributed: secure sums.")
-]
-Epsilon: TypeAlias = Annotated[float | None, typer.Option(help="ε of each client.")]
-Delta: TypeAlias = Annotated[float | None, typer.Option(help="δ of each client.")]
-EvaluationShare: TypeAlias = Annotated[
-    float | None, typer.Option(help="Share of the budget for a private evaluation.")
-]
-Threshold: TypeAlias = Annotated[
-    int | None, typer.Option(help="Fewest clients of which a secure sum is made.")
-]
-Colluders: TypeAlias = Annotated[
-    int | None, typer.Option(help="Clients that may collude with the server.")
-]
-Seed: TypeAlias = Annotated[int | None, typer.Option(help="Of what is public, like first factors.")]
 Quorum: TypeAlias = Annotated[int | None, typer.Option(help="Fewest clients that make a round.")]
 DeadlineSeconds: TypeAlias = Annotated[
     float | None, typer.Option(help="How long a round, or a stage of a sum, waits.")

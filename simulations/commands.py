@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import secrets
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
+from common import job_options as of_job
 from common.config import read_json, read_toml
 from common.errors import Code, ConfigError, RunError
 from common.terminal import Format, FormatOption, finish, name_values
+from simulations import simulate_options as option
 from simulations.live import LiveView
 from simulations.result_table import print_result
 from simulations.runner import prepare_run, resume_run, start_run
@@ -22,67 +25,36 @@ __all__ = ["simulate"]
 
 
 def simulate(
-    data: Annotated[str | None, typer.Option(help="Events; absent: the marketplace.")] = None,
-    catalogue: Annotated[str | None, typer.Option(help="Public product file.")] = None,
-    clients: Annotated[int | None, typer.Option(help="Number of clients.")] = None,
-    partition: Annotated[
-        str | None,
-        typer.Option(help="column:NAME | hash | dirichlet:ALPHA | sizes:FILE"),
-    ] = None,
-    min_users: Annotated[
-        int | None, typer.Option(help="Under column: smaller regions are joined.")
-    ] = None,
-    model: Annotated[str | None, typer.Option(help="Kind of the model, the solver's.")] = None,
-    solver: Annotated[
-        str | None,
-        typer.Option(
-            help="subspace | ials | dpsgd | transitions | sequential | neural | popularity"
-        ),
-    ] = None,
-    serving: Annotated[str | None, typer.Option(help="joint | shop")] = None,
-    mode: Annotated[str | None, typer.Option(help="local | distributed | none")] = None,
-    no_privacy: Annotated[
-        bool | None, typer.Option("--no-privacy", help="Needed for --mode none.")
-    ] = None,
-    threshold: Annotated[
-        int | None, typer.Option(help="Under distributed: fewest clients in a secure sum.")
-    ] = None,
-    colluders: Annotated[
-        int | None, typer.Option(help="Under distributed: clients that may help the server.")
-    ] = None,
-    record_sums: Annotated[
-        bool | None,
-        typer.Option("--record-sums", help="Under distributed: keep what the server sees."),
-    ] = None,
-    epsilon: Annotated[float | None, typer.Option(help="Target ε of each client.")] = None,
-    delta: Annotated[float | None, typer.Option(help="δ; absent: population^-1.1.")] = None,
-    unit: Annotated[str | None, typer.Option(help="user | interaction")] = None,
-    evaluation_share: Annotated[
-        float | None, typer.Option(help="Share of the budget for private evaluation.")
-    ] = None,
-    rounds: Annotated[int | None, typer.Option(help="Rounds of the solver.")] = None,
-    dim: Annotated[int | None, typer.Option(help="Length of the vectors.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Public randomness; never the noise.")] = None,
-    fixed_noise: Annotated[
-        bool | None,
-        typer.Option("--fixed-noise", help="Noise from the seed too: repeatable, NOT PRIVATE."),
-    ] = None,
-    engine: Annotated[str | None, typer.Option(help="inprocess | ray")] = None,
-    protocol: Annotated[str | None, typer.Option(help="full | ncf | temporal")] = None,
-    validation: Annotated[
-        bool | None,
-        typer.Option("--validation", help="Judge by events held out from training."),
-    ] = None,
-    setting: Annotated[
-        list[str] | None, typer.Option("--set", help="NAME=VALUE, a setting of the solver.")
-    ] = None,
-    scenario: Annotated[Path | None, typer.Option(help="All of the above in TOML or JSON.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the run.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the run in --out.")] = False,
-    resume: Annotated[Path | None, typer.Option(help="Continue the run in this folder.")] = None,
-    prepare: Annotated[
-        bool, typer.Option("--prepare", help="Lay the run out without running it.")
-    ] = False,
+    data: option.Data = None,
+    catalogue: option.Catalogue = None,
+    clients: option.Clients = None,
+    partition: option.Partition = None,
+    min_users: option.MinUsers = None,
+    model: option.ModelName = None,
+    solver: of_job.Solver = None,
+    serving: option.Serving = None,
+    mode: option.ModeName = None,
+    no_privacy: option.NoPrivacy = None,
+    threshold: of_job.Threshold = None,
+    colluders: of_job.Colluders = None,
+    record_sums: option.RecordSums = None,
+    epsilon: of_job.Epsilon = None,
+    delta: of_job.Delta = None,
+    unit: option.Unit = None,
+    evaluation_share: of_job.EvaluationShare = None,
+    rounds: of_job.Rounds = None,
+    dim: of_job.Dim = None,
+    seed: of_job.Seed = None,
+    fixed_noise: option.FixedNoise = None,
+    engine: option.Engine = None,
+    protocol: option.ProtocolName = None,
+    validation: option.Validation = None,
+    setting: of_job.Setting = None,
+    scenario: option.ScenarioFile = None,
+    out: option.Out = None,
+    force: option.Force = False,
+    resume: option.Resume = None,
+    prepare: option.Prepare = False,
     output: FormatOption = Format.TEXT,
 ) -> None:
     """Simulate a federation: shops, server, private training, honest evaluation, a report.
@@ -93,35 +65,49 @@ def simulate(
     options = {k: v for k, v in given.items() if k in Scenario.model_fields and v is not None}
     if setting:
         options["settings"] = name_values(setting)
+    asked = _Asked(options, scenario, out, force=force, prepare=prepare)
     folder = resume or out or _new_folder()
     finish(
-        lambda: _dispatch(
-            options,
-            scenario,
-            folder,
-            output,
-            given_out=out,
-            resume=resume,
-            force=force,
-            prepare=prepare,
-        ),
+        lambda: asked.begun(folder, output) if resume is None else asked.resumed(folder, output),
         stopped=f"Completed rounds are kept: continue with --resume {folder}",
     )
 
 
-def _dispatch(
-    options: dict[str, Any],
-    scenario: Path | None,
-    folder: Path,
-    output: Format,
-    *,
-    given_out: Path | None,
-    resume: Path | None,
-    force: bool,
-    prepare: bool,
-) -> None:
-    if resume is not None:
-        if options or scenario is not None or given_out is not None or force or prepare:
+@dataclass(frozen=True)
+class _Asked:
+    """What was given beside the folder.
+
+    Attributes:
+        options: fields of the scenario, by name.
+        scenario: file with more of them; options win.
+        out: folder that was named.
+        force: a run that is there may be replaced.
+        prepare: the run is laid out alone.
+    """
+
+    options: dict[str, Any]
+    scenario: Path | None
+    out: Path | None
+    force: bool
+    prepare: bool
+
+    def begun(self, folder: Path, output: Format) -> None:
+        """Lay a run out and, unless that is all, run it."""
+        scenario = _scenario(self.options, self.scenario)
+        if self.prepare:
+            _print(prepare_run(scenario, folder, force=self.force).path, output)
+            return
+        with LiveView() as view:
+            result = start_run(scenario, folder, view, force=self.force)
+        _print_result(result, output)
+
+    def resumed(self, folder: Path, output: Format) -> None:
+        """Go on with a run.
+
+        Raises:
+            RunError: `run-mismatch`, something else was given.
+        """
+        if self != _Asked({}, None, None, force=False, prepare=False):
             raise RunError(
                 Code.RUN_MISMATCH,
                 "a run is resumed as it was begun.",
@@ -130,13 +116,10 @@ def _dispatch(
             )
         with LiveView() as view:
             result = resume_run(folder, view)
-    else:
-        asked = _scenario(options, scenario)
-        if prepare:
-            _print(prepare_run(asked, folder, force=force).path, output)
-            return
-        with LiveView() as view:
-            result = start_run(asked, folder, view, force=force)
+        _print_result(result, output)
+
+
+def _print_result(result: dict[str, Any], output: Format) -> None:
     if output is Format.JSON:
         typer.echo(json.dumps(result))
     else:
