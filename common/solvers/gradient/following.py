@@ -91,8 +91,8 @@ class FollowingSolver(GradientSolver):
 def _descended(start: Floats, scale: float, total: Floats) -> Floats:
     """The start less scale · total, some rows at a time.
 
-    Each of the two operations rounds by itself: fused into one where a vector register is full,
-    as libraries do, they would round by where a row stands, and so by which others are read.
+    Two operations of numpy, each rounded by itself, wherever a row stands: a library that fuses
+    them where a vector register is full, and not behind, would round by which others are read.
     """
     after = np.empty_like(start)
     for at in range(0, len(start), _ROWS_AT_ONCE):
