@@ -90,6 +90,7 @@ def measure(load: Load, steps: int, way: Way) -> dict[str, float]:
 
 def _job(load: Load, steps: int) -> Job:
     settings: dict[str, Any] = {
+        "network": "attention",
         "embedding_dim": load.dim,
         "length": load.events,
         "rounds": 1,

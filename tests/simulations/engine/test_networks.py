@@ -96,6 +96,8 @@ def test_rounds_that_follow_their_total_come_again_and_are_what_the_clients_rele
     for name in ("stopped", "whole"):
         settings = {**NETWORKS[solver], **FOLLOWING}
         settings.pop("feature_width", None)  # what is recomputed has no catalogue
+        if solver == "sequential":
+            settings["network"] = "attention"
         run = prepare_run(name, solver=solver, settings=settings, evaluation_share=0.1)
         if name == "stopped":
             for _ in schedule_of(read_job(run.path)).steps:

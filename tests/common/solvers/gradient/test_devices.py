@@ -204,6 +204,9 @@ STEPS: dict[str, Any] = {
 }  # fmt: skip
 
 
+ATTENTION: dict[str, Any] = {"network": "attention", "length": 6}
+
+
 def trained(name: str, settings: dict[str, Any], *, private: bool) -> Floats:
     """Parameters after a few steps, as the solver takes them."""
     fitting: Any = make_solver(name, {**STEPS, **settings}, facts(private=private))
@@ -225,7 +228,7 @@ def trained(name: str, settings: dict[str, Any], *, private: bool) -> Floats:
 @pytest.mark.parametrize(
     ("name", "settings"),
     [
-        ("sequential", {"length": 6}),
+        ("sequential", ATTENTION),
         ("sequential", {"network": "gru", "length": 6}),
         ("neural", {}),
     ],
@@ -245,4 +248,4 @@ def test_a_training_on_cuda_is_that_on_the_cpu(
 
 @with_gpu
 def test_a_training_with_dropout_runs_on_cuda() -> None:
-    assert np.isfinite(trained("sequential", {"length": 6}, private=False)).all()
+    assert np.isfinite(trained("sequential", ATTENTION, private=False)).all()

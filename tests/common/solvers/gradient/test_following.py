@@ -23,7 +23,7 @@ PLAIN: dict[str, Any] = {
     "embedding_dim": 8, "length": 4, "learning_rate": 0.7, "clip_norm": 0.5,
 }  # fmt: skip
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
-    "attention": ("sequential", {"blocks": 1}),
+    "attention": ("sequential", {"network": "attention", "blocks": 1}),
     "gru": ("sequential", {"network": "gru"}),
     "neural": ("neural", {}),
     "personal": ("neural", {"personal_steps": 2, "share_head": False}),
