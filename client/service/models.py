@@ -6,7 +6,7 @@ from pathlib import Path
 
 from client.models import ModelStore
 from client.service.reloading import Reloading
-from client.service.served import Served
+from client.service.served import Served, Serving
 from client.service.stock import Stock
 from client.service.tuning import Tuning
 from client.store import read_policy
@@ -32,7 +32,7 @@ class Models:
             return None if held is None else Served.of(held)
 
         self._held = Reloading(lambda: store.stamp, load)
-        self._placed: Served | None = None
+        self._placed: dict[Serving, Served] = {}
         self._tuning = Tuning()
         self._is_own = False
 
@@ -62,13 +62,16 @@ class Models:
                 "the model that was delivered is for another catalogue than the client's.",
                 remedy="Use the catalogue that the federation was begun with.",
             )
-        return served if served.model.n_items == len(stock.shelf) else self._on(served, stock)
+        return self._on(served, stock)
 
     def _on(self, served: Served, stock: Stock) -> Served:
-        """The model over a larger catalogue, made once for both."""
-        placed, count = self._placed, len(stock.shelf)
+        """The model over the catalogue of now, which may be larger; made once for both."""
+        count = len(stock.shelf)
+        if (served.shelf_items or served.model.n_items) == count:
+            return served
+        placed = self._placed.get(served.serving)
         if placed is None or placed.model is not served.model or placed.shelf_items != count:
-            self._placed = placed = served.on(count)
+            self._placed[served.serving] = placed = served.on(count)
         return placed
 
     def answering(self, stock: Stock) -> Served:
@@ -90,7 +93,7 @@ class Models:
         tuned = self._tuning.get(released, stock.store, len(policy.roster))
         if tuned is None or tuned.catalogue_version != released.catalogue_version:
             return released
-        return tuned
+        return self._on(tuned, stock)
 
     def wait_tuned(self, seconds: float) -> bool:
         """Wait until no shop model is being trained; whether that is so."""
