@@ -16,6 +16,7 @@ from simulations.results.joining import run_demo, run_regions, run_shops
 from simulations.results.membership import run_membership
 from simulations.results.networks import NETWORKS
 from simulations.results.new_items import run_new_items
+from simulations.results.ratings import run_ratings
 from simulations.results.reconstruction import run_reconstruction
 from simulations.results.secure import run_secure
 from simulations.results.sequences import run_sequences
@@ -31,6 +32,7 @@ STUDIES: dict[str, Study] = {
     "federation": run_federation,
     "membership": run_membership,
     "new-items": run_new_items,
+    "ratings": run_ratings,
     "reconstruction": run_reconstruction,
     "secure": run_secure,
     "sequences": run_sequences,
