@@ -73,9 +73,9 @@ def events_as_users(monkeypatch: pytest.MonkeyPatch) -> None:
     """The log is read with a user for each event: the unit is renamed and nothing else."""
     read = store.histories
 
-    def by_event(events: pd.DataFrame, *args: Any) -> Any:
+    def by_event(events: pd.DataFrame, *args: Any, **options: Any) -> Any:
         names = events["user_id"] + "#" + pd.Series(range(len(events))).astype(str)
-        return read(events.assign(user_id=names), *args)
+        return read(events.assign(user_id=names), *args, **options)
 
     monkeypatch.setattr(store, "histories", by_event)
 
