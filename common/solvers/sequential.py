@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, Final, Self
+
+from pydantic import Field, model_validator
 
 from common.arrays import Histories, Ints, State
+from common.errors import Code, ConfigError
 from common.models.sequential import Sequential as Model
 from common.models.sequential import SequentialModelSettings
 from common.models.shared_arrays import shared_specs
@@ -14,12 +17,44 @@ from common.solvers.base import ArraySpec, PublicFacts
 from common.solvers.gradient.examples import Batch, Draw, rivals, windows
 from common.solvers.gradient.following import FollowingSolver
 from common.solvers.gradient.settings import GradientSettings
+from common.solvers.transitions import TransitionsSolver, TransitionsSolverSettings
 
-__all__ = ["Sequential", "SequentialSettings", "Windows"]
+__all__ = ["RECENCY_TRAINING", "Sequential", "SequentialSettings", "Windows"]
 
 
 class SequentialSettings(GradientSettings, SequentialModelSettings):
-    """Settings of the training and of the network."""
+    """Settings of the training and of the network.
+
+    Where `network` is absent it is `attention`, or with privacy `recency`, whose few parameters
+    bear the noise. `recency` begins where `transitions` ends; that start sets `embedding_dim`,
+    `context_dim`, `decays` and `looks_back`, and what is absent of the training is
+    `RECENCY_TRAINING`.
+    """
+
+    transitions: TransitionsSolverSettings = Field(default_factory=TransitionsSolverSettings)
+    """Of where `recency` begins."""
+
+    @model_validator(mode="after")
+    def _has_sizes(self) -> Self:
+        """Nothing yet: in the place of what a finished model is held to."""
+        return self
+
+
+RECENCY_TRAINING: Final[Mapping[str, Any]] = {
+    "rounds": 6,
+    "local_steps": 1,
+    "sampling_rate": 1.0,
+    "optimizer": "sgd",
+    "learning_rate": 90.0,
+    "momentum": 0.0,
+    "warm_up": 0.0,
+    "decay": "cosine",
+    "negatives": 2000,
+    "dropout": 0.0,
+    "start_share": 0.8,
+    "train_items": False,
+}
+"""How `recency` is trained where a setting is absent; chosen on validation events."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +84,10 @@ class Sequential(FollowingSolver):
     model_kind: ClassVar[str] = "sequential"
 
     def __init__(self, settings: SequentialSettings, facts: PublicFacts) -> None:
+        settings = _completed(settings, facts)
+        first = None
+        if settings.network == "recency":
+            first = TransitionsSolver(settings.transitions, facts)
         super().__init__(
             settings,
             facts,
@@ -56,6 +95,7 @@ class Sequential(FollowingSolver):
             examples=Windows(settings.length),
             name="sequential",
             dim=settings.embedding_dim,
+            first=first,
         )
         self._model_settings = SequentialModelSettings(
             **{name: getattr(settings, name) for name in SequentialModelSettings.model_fields}
@@ -74,3 +114,31 @@ class Sequential(FollowingSolver):
     def finish(self, state: State) -> Model:
         """The model from the last state."""
         return Model.from_arrays(self.arrays_of(state), self._model_settings)
+
+
+def _completed(settings: SequentialSettings, facts: PublicFacts) -> SequentialSettings:
+    """With the network that the job has, and for `recency` what it begins with.
+
+    Raises:
+        ConfigError: `config-invalid`, `recency` and a start of another network.
+    """
+    given = {name: getattr(settings, name) for name in settings.model_fields_set}
+    network = given.get("network", "recency" if facts.private else "attention")
+    if network != "recency":
+        return settings
+    if "start" in given:
+        raise ConfigError(
+            Code.CONFIG_INVALID,
+            f"the network `recency` begins where `transitions` ends, not at {settings.start!r}.",
+            where="start",
+            remedy="Leave it out, or name another network.",
+        )
+    first = TransitionsSolver(settings.transitions, facts).model_settings
+    sizes = {
+        "context_dim": first.context_dim,
+        "decays": first.decays,
+        "looks_back": first.length,
+        "embedding_dim": first.context_dim + first.dim,
+    }
+    completed = {**RECENCY_TRAINING, **given, **sizes, "network": network}
+    return SequentialSettings.load(completed, where="sequential settings")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, Self
+from typing import Final, Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
@@ -10,9 +10,12 @@ from common.privacy.plan import RowSelection, Sampler
 from common.solvers.aggregation import Aggregation
 from common.solvers.subspace import Subspace
 
-__all__ = ["MOST_STEPS", "GradientSettings"]
+__all__ = ["MOST_STEPS", "GradientSettings", "Start"]
 
 MOST_STEPS: Final = 100_000
+
+Start: TypeAlias = Literal["random", "subspace"]
+"""Where vectors of items begin."""
 
 
 class GradientSettings(Aggregation):
@@ -52,12 +55,12 @@ class GradientSettings(Aggregation):
     row_selection: RowSelection | None = None
     """Noise on the items alone that enough users of a step have, as in `dpsgd`; needs
     `train_items`. Absent: all items. A network's other parameters have noise always."""
-    start: Literal["random", "subspace"] | None = None
+    start: Start | None = None
     """Where vectors of items begin. Absent: `random` without privacy, `subspace` with."""
     start_share: float = Field(default=0.6, ge=1e-3, le=0.999)
-    """Share of the budget for the start: the popularity, or all rounds of the subspace."""
+    """Share of the budget for all that the start releases."""
     subspace: Subspace.Settings = Field(default_factory=Subspace.Settings)
-    """Of the start."""
+    """Of that start."""
     train_items: bool | None = None
     """Whether vectors of items are trained on. Absent: without privacy only."""
     init_stddev: float = Field(default=0.02, ge=1e-6, le=1e3)
@@ -70,3 +73,7 @@ class GradientSettings(Aggregation):
         if self.row_selection is not None and self.row_selection.dense_rows > 0:
             raise ValueError("row_selection has dense_rows: they are what the network has")
         return self
+
+    def start_for(self, *, private: bool) -> Start:
+        """Where vectors of items begin in a job."""
+        return self.start or ("subspace" if private else "random")

@@ -1,7 +1,7 @@
 """Private gradient descent on a network over vectors of items.
 
-The first steps release popularity, or the whole subspace of tastes. Every other round has noisy
-steps: shoppers are sampled, each one's gradient is made of their own events
+The first steps release popularity, the subspace of tastes, or what `transitions` does. Every
+other round has noisy steps: shoppers are sampled, each one's gradient is made of their own events
 (`gradients`), a mechanism clips, sums and adds noise, and Opacus' optimiser steps on the total
 (`descent`). What is released has the vectors of the items in its first rows, where they are
 trained, and the network's other parameters behind them, `[items + rows, dim]`.
@@ -21,20 +21,29 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from common.arrays import Floats, Ints, State
+from common.arrays import Ints, State
 from common.models.networks.base import Dropout, Network
 from common.models.networks.packing import Packing
 from common.models.shared_arrays import DENSE, FEATURES, TABLE
 from common.privacy.contributions import Contributions, PlainSum
 from common.privacy.plan import ReleaseShape, RowSelection
-from common.solvers.base import ArraySpec, ClientData, Given, NoisyTotal, PublicFacts, Step
+from common.solvers.base import (
+    ArraySpec,
+    ClientData,
+    Given,
+    NoisyTotal,
+    PublicFacts,
+    Solver,
+    Step,
+)
 from common.solvers.descent import Descent
+from common.solvers.first_steps import first_steps
 from common.solvers.gradient.checks import check_mode, check_selection
 from common.solvers.gradient.contained import contained
 from common.solvers.gradient.examples import Batch, Draw, ExampleMaker
 from common.solvers.gradient.gradients import Gradients, device
 from common.solvers.gradient.settings import GradientSettings
-from common.solvers.gradient.start import embeddings_from, first_solver, first_steps
+from common.solvers.gradient.start import first_solver, first_values
 from common.solvers.local_steps import (
     LARGEST_SEED,
     SEED,
@@ -44,7 +53,6 @@ from common.solvers.local_steps import (
     stepped,
 )
 from common.solvers.popularity import POPULARITY
-from common.solvers.subspace import Subspace
 
 __all__ = ["GradientSolver"]
 
@@ -71,6 +79,7 @@ class GradientSolver:
         name: of the solver, in the names of its releases.
         dim: length of the vectors.
         width: features of an item that the network reads behind its vector; 0 for none.
+        first: whose steps come first; None for what `settings.start` says.
 
     Raises:
         PlanError: `plan-mode`, settings that the mode forbids.
@@ -88,6 +97,7 @@ class GradientSolver:
         name: str,
         dim: int,
         width: int = 0,
+        first: Solver | None = None,
     ) -> None:
         self.settings = settings
         self.facts = facts
@@ -97,7 +107,7 @@ class GradientSolver:
         self._examples = examples
         self._name = name
         self._packing = Packing.of(network.initial(np.random.default_rng(0)), dim)
-        self._first = first_solver(settings.subspace if self._from_subspace else None, facts)
+        self._first = first or first_solver(settings, facts)
         settings.check_clients(facts.clients, central=facts.central)
         check_mode(settings, facts)
         check_selection(settings, train_items=self.train_items)
@@ -209,11 +219,6 @@ class GradientSolver:
         return {name: np.asarray(array, np.float32) for name, array in arrays.items()}
 
     @property
-    def _from_subspace(self) -> bool:
-        chosen = self.settings.start
-        return self.facts.private if chosen is None else chosen == "subspace"
-
-    @property
     def _starts(self) -> int:
         """Steps of the start."""
         return len(self._first.steps)
@@ -250,18 +255,13 @@ class GradientSolver:
         What only the start needed goes.
         """
         seed, kept = seed_of(state), {name: state[name] for name in self._kept}
-        dense = self._packing.pack(self._network.initial(np.random.default_rng([seed, 1])))
-        table = self._first_table(state, seed)
+        stddev = self.settings.init_stddev
+        table, found = first_values(self._first, state, self.dim, stddev, seed)
+        initial = self._network.initial(np.random.default_rng([seed, 1]))
+        dense = self._packing.pack({**initial, **found})
         if self.train_items:
             return {**kept, PARAMETERS: np.concatenate([table, dense.astype(np.float64)])}
         return {**kept, PARAMETERS: dense.astype(np.float64), TABLE: table}
-
-    def _first_table(self, state: State, seed: int) -> Floats:
-        stddev = self.settings.init_stddev
-        if isinstance(self._first, Subspace):
-            return embeddings_from(self._first, state, self.dim, stddev, seed)
-        shape = (self.facts.n_items, self.dim)
-        return np.random.default_rng([seed, 2]).normal(0.0, stddev, shape)
 
     def _table(self, state: State) -> NDArray[Any]:
         return state[PARAMETERS][: self._trained_items] if self.train_items else state[TABLE]

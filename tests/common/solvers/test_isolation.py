@@ -78,9 +78,16 @@ SOLVERS: dict[str, dict[str, Any]] = {
     "subspace": {"embedding_dim": 9, "rounds": 2, "unobserved_weight": 0.3},
     "dpsgd": {"embedding_dim": 10, "rounds": 1, "negatives": 30},
     "transitions": {"embedding_dim": 9, "rounds": 1, "length": 6},
-    "sequential": {"embedding_dim": 8, "rounds": 1, "negatives": 30, "length": 20},
+    "sequential": {
+        "network": "attention",
+        "embedding_dim": 8,
+        "rounds": 1,
+        "negatives": 30,
+        "length": 20,
+    },
     "neural": {"embedding_dim": 8, "rounds": 1, "negatives": 30, "length": 20},
 }
+RECENCY = {"network": "recency"}
 GRU = {"network": "gru", "train_items": True, "length": 12}
 PERSONAL = {"share_head": False, "personal_steps": 2, "head": 3}
 TOWERS = {"feature_width": 5, "train_items": True, "personal_steps": 1}
@@ -160,6 +167,11 @@ def test_a_round(name: str, table: str, settings: dict[str, Any]) -> None:
     assert_alone_as_together(lambda users: solver.contribute(1, state, data, users))
 
 
+def _begun(settings: dict[str, Any]) -> dict[str, Any]:
+    """With the shortest start."""
+    return settings if settings.get("network") == "recency" else {**settings, "start": "random"}
+
+
 @pytest.mark.parametrize(
     ("name", "settings", "table"),
     [
@@ -167,6 +179,9 @@ def test_a_round(name: str, table: str, settings: dict[str, Any]) -> None:
         ("sequential", {}, "ties"),
         ("sequential", {"train_items": True}, "largest"),
         ("sequential", GRU, "ordinary"),
+        ("sequential", RECENCY, "ordinary"),
+        ("sequential", RECENCY, "ties"),
+        ("sequential", RECENCY, "zero"),
         ("neural", {}, "ordinary"),
         ("neural", {}, "ties"),
         ("neural", PERSONAL, "ordinary"),
@@ -177,7 +192,7 @@ def test_a_round(name: str, table: str, settings: dict[str, Any]) -> None:
 )
 def test_a_round_of_a_network(name: str, settings: dict[str, Any], table: str) -> None:
     """Chunks hold 32 users: alone, in every place of a chunk, and with nobody beside."""
-    solver, data = solver_for(name, start="random", **settings), make_data()
+    solver, data = solver_for(name, **_begun(settings)), make_data()
     step = len(solver.steps) - 1
     state = state_for(solver, step, table)
     together = by_user(solver.contribute(step, state, data, np.arange(70)))

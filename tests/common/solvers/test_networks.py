@@ -29,6 +29,9 @@ CHOOSING: dict[str, Any] = {
 }  # fmt: skip
 
 
+NAMED: dict[str, dict[str, Any]] = {"neural": {}, "sequential": {"network": "attention"}}
+
+
 @dataclass(frozen=True)
 class Data:
     histories: Histories
@@ -75,7 +78,7 @@ def circles(rng: np.random.Generator) -> list[list[int]]:
     return [[int(start + step) % ITEMS for step in range(6)] for start in starts]
 
 
-@pytest.mark.parametrize("network", ["attention", "gru"])
+@pytest.mark.parametrize("network", ["attention", "gru", "recency"])
 def test_a_sequential_model_learns_what_comes_next(network: str) -> None:
     settings = {**FAST, "network": network, "length": 6, "blocks": 1}
     solver = make_solver("sequential", settings, facts())
@@ -86,6 +89,39 @@ def test_a_sequential_model_learns_what_comes_next(network: str) -> None:
     scores[told.user_of_event, told.items] = -np.inf
     hits = scores.argmax(axis=1) == (np.arange(ITEMS) + 2) % ITEMS
     assert hits.mean() > 0.9
+
+
+def test_recency_begins_at_the_transitions_of_its_start() -> None:
+    """Scores in the same order, with the same popularity beside: vectors are only scaled."""
+    log = histories_of(circles(np.random.default_rng(3)))
+    first: Any = make_solver("transitions", {"embedding_dim": 5, "rounds": 2}, facts())
+    settings = {"network": "recency", "learning_rate": 1e-6, "length": 6}
+    settings["transitions"] = {"embedding_dim": 5, "rounds": 2}
+    solver: Any = make_solver("sequential", settings, facts())
+    start, model = (one.finish(train(one, log)) for one in (first, solver))
+    own = start.scores(start.fold_in(log))
+    popularity = np.log(start.popularity / start.popularity.mean())
+    size = np.sqrt(np.mean(np.square(start.item_next).sum(axis=1)))
+    expected = 3.0 * own / size + 0.3 * popularity
+    np.testing.assert_allclose(model.scores(model.fold_in(log)), expected, atol=1e-4)
+
+
+def test_with_privacy_a_sequential_model_is_one_that_bears_noise() -> None:
+    private: Any = make_solver("sequential", {}, facts(private=True))
+    assert private.model_settings.network == "recency"
+    assert private.steps[-2].release.step == "sequential.round_5"
+    assert [step.release.step for step in private.steps].count("transitions.next") == 1
+    assert (private.local_steps, private.train_items) == (1, False)
+    assert sum(step.release.share for step in private.steps[:-6]) == pytest.approx(0.8)
+    two: Any = make_solver("sequential", {"rounds": 2, "local_steps": 3}, facts(private=True))
+    assert (two.rounds, two.local_steps) == (2, 3)
+
+
+@pytest.mark.parametrize("settings", [{"network": "recency"}, {}])
+def test_recency_has_one_start(settings: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="where `transitions` ends, not at 'random'") as caught:
+        make_solver("sequential", {**settings, "start": "random"}, facts(private=True))
+    assert caught.value.code is Code.CONFIG_INVALID
 
 
 def groups(rng: np.random.Generator, count: int = 6) -> list[list[int]]:
@@ -147,7 +183,7 @@ def test_features_alone_place_an_item_that_nobody_met() -> None:
 @pytest.mark.parametrize("name", ["sequential", "neural"])
 def test_defaults_differ_with_privacy(name: str) -> None:
     plain: Any = make_solver(name, {}, facts())
-    private: Any = make_solver(name, {}, facts(private=True))
+    private: Any = make_solver(name, NAMED[name], facts(private=True))
     assert (plain.train_items, private.train_items) == (True, False)
     assert (plain.rounds, plain.local_steps) == (40, 200)
     assert (private.rounds, private.local_steps, private.sampling_rate) == (10, 1, 1.0)
@@ -207,7 +243,7 @@ def test_items_that_nobody_has_stay_as_they_were(name: str) -> None:
     """Beneath the threshold in every step; the network's own parameters move all the same."""
     small = {"embedding_dim": 4, "rounds": 1, "local_steps": 2, "start": "random", "negatives": 1}
     chosen = {**CHOOSING, "row_selection": {"threshold": 15.0, "share": 0.5}}
-    solver = make_solver(name, {**chosen, **small}, facts(private=True))
+    solver = make_solver(name, {**chosen, **small, **NAMED[name]}, facts(private=True))
     release = plan_of(solver).releases[1]
     assert 5 * release.count_noise_std < 15.0
     data = Data(histories_of([[0, 1, 2]] * 400))

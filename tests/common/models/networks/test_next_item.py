@@ -9,13 +9,20 @@ import pytest
 import torch
 from torch.func import grad, vmap
 
+from common.arrays import Histories
 from common.models.networks.attention import Attention
 from common.models.networks.base import POPULARITY, Dropout
 from common.models.networks.next_item import NextItem, SequenceNetwork
+from common.models.networks.recency import MIX, Recency
 from common.models.networks.recurrent import Recurrent
+from common.models.recency import contexts_before
 
 DIM, LENGTH = 8, 9
-NETWORKS = {"attention": Attention(DIM, LENGTH, 2, 2), "gru": Recurrent(DIM)}
+NETWORKS = {
+    "attention": Attention(DIM, LENGTH, 2, 2),
+    "gru": Recurrent(DIM),
+    "recency": Recency(DIM // 2, (0.7,), 4),
+}
 
 
 def parameters(network: SequenceNetwork, seed: int = 0) -> dict[str, torch.Tensor]:
@@ -145,5 +152,44 @@ def test_nothing_is_drawn_from_torch_global_generator(network: SequenceNetwork) 
 def test_the_first_values_are_a_function_of_the_generator(network: SequenceNetwork) -> None:
     one, two, other = (network.initial(np.random.default_rng(seed)) for seed in (0, 0, 1))
     assert all(np.array_equal(one[name], two[name]) for name in one)
-    assert any(not np.array_equal(one[name], other[name]) for name in one)
+    drawn = not isinstance(network, Recency)
+    assert drawn == any(not np.array_equal(one[name], other[name]) for name in one)
     assert all(math.isfinite(np.abs(value).max()) for value in one.values())
+
+
+@pytest.mark.parametrize("decays", [(1.0,), (0.8, 0.5, 0.1)])
+def test_contexts_are_those_that_are_served_and_summed(decays: tuple[float, ...]) -> None:
+    """By `contexts_before`, which is numpy: the context of an event is what is read before it."""
+    network, rng = Recency(3, decays, 4), np.random.default_rng(6)
+    vectors = rng.normal(size=(20, network.dim))
+    items = np.sort(rng.choice(20, LENGTH + 1, replace=False))
+    order = rng.permutation(LENGTH + 1)
+    log = Histories(np.array([0, LENGTH + 1]), items, np.ones(LENGTH + 1), 20, order)
+    expected = np.zeros((LENGTH + 1, 3 * len(decays)))
+    expected[order] = contexts_before(log, vectors[:, :3], decays, 4)
+    mix = rng.normal(size=(3 * len(decays),) * 2)
+    events = torch.from_numpy(vectors[log.sequences()][:-1])
+    found = network.hidden({MIX: torch.from_numpy(mix)}, events).numpy()
+    assert not found[:, :3].any()
+    np.testing.assert_allclose(found[:, 3:], expected[1:] @ mix, atol=1e-9)
+
+
+def test_a_context_of_nothing_has_a_finite_gradient() -> None:
+    network = Recency(2, (0.5,), 3)
+    events = torch.zeros(LENGTH, network.dim, requires_grad=True)
+    mix = torch.eye(2, requires_grad=True)
+    network.hidden({MIX: mix}, events).sum().backward()
+    for found in (events.grad, mix.grad):
+        assert found is not None
+        assert bool(found.isfinite().all())
+
+
+def test_a_weight_of_popularity_that_is_given_is_not_trained() -> None:
+    network = NETWORKS["recency"]
+    dense, (own, shared, example) = parameters(network), users([LENGTH + 1, 4])
+    fixed, free = NextItem(network, LENGTH, 0.3), NextItem(network, LENGTH)
+    assert POPULARITY not in fixed.initial(np.random.default_rng(0))
+    trained = dense | {POPULARITY: torch.tensor([0.3], dtype=torch.float64)}
+    torch.testing.assert_close(
+        fixed.losses(dense, own, shared, example), free.losses(trained, own, shared, example)
+    )
