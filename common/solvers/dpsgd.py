@@ -33,10 +33,10 @@ from common.models.mf import MatrixFactorisation
 from common.privacy.contributions import Contributions
 from common.privacy.plan import ReleaseShape
 from common.solvers.base import ArraySpec, ClientData, NoisyTotal, PublicFacts, Step
+from common.solvers.contained import contained
 from common.solvers.descent import Descent
 from common.solvers.dpsgd_gradients import UserGradients
 from common.solvers.dpsgd_settings import LOCAL_STEPS, ROUNDS, DpSgdSettings
-from common.solvers.gradient.contained import contained
 from common.solvers.local_steps import (
     LARGEST_SEED,
     SEED,

@@ -25,8 +25,8 @@ from common.models.transitions import CONTEXT, NEXT, Decay, Transitions, Transit
 from common.privacy.contributions import Contributions, SparseRows
 from common.privacy.plan import ReleaseShape
 from common.solvers.base import ArraySpec, ClientData, NoisyTotal, PublicFacts, Step
+from common.solvers.contained import contained
 from common.solvers.first_steps import first_steps
-from common.solvers.gradient.contained import contained
 from common.solvers.popularity import POPULARITY
 from common.solvers.subspace import Subspace
 

@@ -14,7 +14,7 @@ import numpy as np
 from common.arrays import Floats, Ints, State
 from common.models.shared_arrays import FEATURES
 from common.solvers.base import ClientData, NoisyTotal
-from common.solvers.gradient.contained import USERS
+from common.solvers.contained import USERS
 from common.solvers.gradient.gradients import Gradients, Held
 from common.solvers.gradient.solver import PARAMETERS, GradientSolver
 from common.solvers.local_steps import LOCAL_STEP

@@ -36,10 +36,10 @@ from common.solvers.base import (
     Solver,
     Step,
 )
+from common.solvers.contained import contained
 from common.solvers.descent import Descent
 from common.solvers.first_steps import first_steps
 from common.solvers.gradient.checks import check_mode, check_selection
-from common.solvers.gradient.contained import contained
 from common.solvers.gradient.examples import Batch, Draw, ExampleMaker
 from common.solvers.gradient.gradients import Gradients, device
 from common.solvers.gradient.settings import GradientSettings

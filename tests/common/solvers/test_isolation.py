@@ -250,8 +250,7 @@ def test_a_user_whose_gradient_fails_is_missed_by_nobody(
     monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     """In the middle of a batch, while vectors are made or behind it."""
-    from common.solvers import dpsgd_gradients
-    from common.solvers.gradient import contained
+    from common.solvers import contained, dpsgd_gradients
 
     solver, data = solver_for("dpsgd"), make_data()
     state, users = state_for(solver, 1, "ordinary"), np.arange(USERS)
@@ -281,7 +280,7 @@ def test_a_user_whose_network_fails_is_missed_by_nobody(
     monkeypatch: pytest.MonkeyPatch, name: str, where: str
 ) -> None:
     """In the middle of a chunk, while examples are made or while they are differentiated."""
-    from common.solvers.gradient import contained
+    from common.solvers import contained
     from common.solvers.gradient.gradients import Gradients
 
     solver: Any = solver_for(name, start="random", train_items=True)
