@@ -22,8 +22,8 @@ from common.features.base import ItemEncoder, ItemFeatures, side_by_side
 from common.features.hashed import HashedEncoder
 from common.features.narrow import Narrowing
 from common.features.precomputed import Precomputed
-from common.manifest import Added, Manifest
-from common.models.additions import EXTENDABLE, NewItems, with_new_items
+from common.manifest import Added
+from common.models.additions import EXTENDABLE, NewItems, not_extendable, with_new_items
 from common.models.base import Model
 from common.models.registry import model_from
 from common.models.shared_arrays import FEATURES
@@ -32,9 +32,10 @@ from server.models import Models, Version
 
 __all__ = ["Addition", "add_items"]
 
-_WORDS: Final = "title, category and labels, hashed"
 _CLOSE: Final = 1e-3
 """Features that were made of the same catalogue twice differ by rounding alone."""
+_MOST_WORDS: Final = 4096
+"""Of the field `features` of `Added`."""
 
 
 @dataclass(frozen=True)
@@ -72,65 +73,68 @@ def add_items(home: Path, version_id: str, file: Path | None, vectors: Sequence[
     """
     models = Models(home)
     origin = models.version(version_id)
-    _check_kind(origin.manifest)
+    if origin.manifest.model not in EXTENDABLE:
+        raise not_extendable(origin.manifest.model)
     old = catalogue_of(home, origin.folder)
+    whole = _whole(home, origin, old, file)
+    arrays, manifest = load_artifact(origin.folder)
+    model = model_from(manifest.model, manifest.settings, arrays, where=str(origin.folder))
+    trained = len(old) if manifest.added is None else manifest.added.trained
+    features, words = _features(whole, trained, len(old), vectors)
+    new = NewItems(features.values, trained, _read_by_network(model, whole, trained))
+    about = Added(
+        version=version_id,
+        sha256=manifest.sha256,
+        trained=trained,
+        items=len(whole) - len(old),
+        features=words[:_MOST_WORDS],
+    )
+    changed = {"added": about, "catalogue_version": whole.version}
+    larger = with_new_items(model, new)
+    made = models.add(larger.arrays(), manifest.model_copy(update=changed), whole)
+    return Addition(made, whole.item_ids[len(old) :], f"{words}. {features.summary()}")
+
+
+def _whole(home: Path, origin: Version, old: Catalogue, file: Path | None) -> Catalogue:
+    """The larger catalogue: the home's, and the items of `file` behind it."""
     whole = larger_of(home_catalogue(home), old, str(origin.folder))
     if file is not None:
         whole = whole.with_more(Catalogue.of_federation(file))
     if len(whole) == len(old):
         raise DataError(
             Code.CATALOGUE_INVALID,
-            f"{version_id} has all items of the catalogue already.",
+            f"{origin.version} has all items of the catalogue already.",
             where=str(origin.folder),
             remedy="Name a product file of new items with --catalogue.",
         )
-    arrays, manifest = load_artifact(origin.folder)
-    model = model_from(manifest.model, manifest.settings, arrays, where=str(origin.folder))
-    trained = len(old) if manifest.added is None else manifest.added.trained
-    features = _features(whole, trained, len(old), vectors)
-    new = NewItems(features.values, trained, _read_by_network(model, whole, trained))
-    larger = with_new_items(model, new)
-    words = ", ".join(
-        ["title, category and labels, hashed", *(f"vectors {p.name}" for p in vectors)]
-    )
-    about = Added(
-        version=version_id,
-        sha256=manifest.sha256,
-        trained=trained,
-        items=len(whole) - len(old),
-        features=words[:4096],
-    )
-    changed = {"added": about, "catalogue_version": whole.version}
-    made = models.add(larger.arrays(), manifest.model_copy(update=changed), whole)
-    return Addition(made, whole.item_ids[len(old) :], f"{words}. {features.summary()}")
+    return whole
 
 
-def _check_kind(manifest: Manifest) -> None:
-    if manifest.model not in EXTENDABLE:
-        raise ArtifactError(
-            Code.MODEL_KIND,
-            f"to a model of kind {manifest.model!r} no items can be added.",
-            where="model",
-            remedy=f"It can be done for {', '.join(EXTENDABLE)}; train anew for the others.",
-        )
-
-
-def _features(whole: Catalogue, trained: int, known: int, vectors: Sequence[Path]) -> ItemFeatures:
-    """What the map reads, of old and new items side by side."""
+def _features(
+    whole: Catalogue, trained: int, known: int, vectors: Sequence[Path]
+) -> tuple[ItemFeatures, str]:
+    """What the map reads, of old and new items side by side; and what that is, in words."""
     given = [Precomputed.read(path) for path in vectors]
-    encoders: list[ItemEncoder] = [*_hashed(whole, given), *given]
+    hashed, columns = _hashed(whole, given)
     for one in given:
         _check_known(one.encode(whole).values, trained, known, one.where, Code.DATA_FORMAT)
-    found = side_by_side(encoders, whole)
+    found = side_by_side([*hashed, *given], whole)
     _check_known(found.values, trained, known, "catalogue", Code.CATALOGUE_INVALID)
-    return found
+    said = [f"{', '.join(columns)}, hashed"] if columns else []
+    return found, ", ".join([*said, *(f"vectors {path.name}" for path in vectors)])
 
 
-def _hashed(whole: Catalogue, given: Sequence[Precomputed]) -> list[HashedEncoder]:
-    """The catalogue's own words; a catalogue of ids alone will do where vectors are given."""
+def _hashed(
+    whole: Catalogue, given: Sequence[Precomputed]
+) -> tuple[list[ItemEncoder], tuple[str, ...]]:
+    """What reads the catalogue's own words, and of which columns.
+
+    A catalogue of ids alone will do where vectors are given.
+    """
     encoder = HashedEncoder()
-    read = {*encoder.settings.texts, *encoder.settings.labels}
-    return [] if given and not read & set(whole.metadata) else [encoder]
+    read = (*encoder.settings.texts, *encoder.settings.labels)
+    columns = tuple(name for name in read if name in whole.metadata)
+    return ([] if given and not columns else [encoder]), columns
 
 
 def _check_known(

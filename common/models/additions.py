@@ -19,7 +19,7 @@ from common.models.content import ContentMap
 from common.models.registry import model_from
 from common.models.shared_arrays import DENSE, FEATURES, POPULARITY_ARRAY, TABLE
 
-__all__ = ["EXTENDABLE", "NewItems", "with_new_items"]
+__all__ = ["EXTENDABLE", "NewItems", "not_extendable", "with_new_items"]
 
 _How: TypeAlias = Literal["row", "popularity", "mean", "error", "features", "kept"]
 _NETWORK: Final[Mapping[str, _How]] = {TABLE: "row", POPULARITY_ARRAY: "popularity", DENSE: "kept"}
@@ -57,6 +57,16 @@ class NewItems:
     network: NDArray[np.float32] | None = None
 
 
+def not_extendable(kind: str) -> ArtifactError:
+    """What is raised of a kind of model that `EXTENDABLE` does not have."""
+    return ArtifactError(
+        Code.MODEL_KIND,
+        f"to a model of kind {kind!r} no items can be added.",
+        where="model",
+        remedy=f"It can be done for {', '.join(EXTENDABLE)}; train anew for the others.",
+    )
+
+
 def with_new_items(model: Model, new: NewItems) -> Model:
     """The model over a larger catalogue.
 
@@ -74,12 +84,7 @@ def with_new_items(model: Model, new: NewItems) -> Model:
     known = EXTENDABLE.get(model.kind)
     arrays = model.arrays()
     if known is None or not arrays.keys() <= known.keys():
-        raise ArtifactError(
-            Code.MODEL_KIND,
-            f"to a model of kind {model.kind!r} no items can be added.",
-            where="model",
-            remedy=f"It can be done for {', '.join(EXTENDABLE)}; train anew for the others.",
-        )
+        raise not_extendable(model.kind)
     rows = [array for name, array in arrays.items() if known[name] == "row"]
     made = _made(np.hstack(rows), model, new)
     columns = iter(np.split(made.rows, np.cumsum([part.shape[1] for part in rows])[:-1], axis=1))
