@@ -17,7 +17,7 @@ from client.store import ClientStore
 from common.arrays import Floats, Ints, State
 from common.logs import ONLY_HERE
 from common.privacy.contributions import Contributions
-from common.privacy.deferred import RunningSum, deferred_from
+from common.privacy.deferred import DeferredSum, deferred_from
 from common.privacy.inbound import check_arrays
 from common.privacy.mechanisms import OnFailure, SumMechanism
 from common.privacy.shared_noise import SharedSum, Words
@@ -132,7 +132,7 @@ class _Following:
     start: State
     store: ClientStore
     solver: FollowsTotal
-    running: RunningSum
+    running: DeferredSum
 
     def end(self) -> State:
         """The state after all sums, of start and settled total alone."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from common.arrays import Floats, Ints
 from common.privacy.contribution_checks import invalid
 from common.privacy.contributions import Contributions
-from common.privacy.events import Event, GaussianSumEvent, event_of
+from common.privacy.events import GaussianSumEvent, event_of
 from common.privacy.mechanisms import GaussianSum, OnFailure, SumMechanism
 from common.privacy.plan import Release
 from common.privacy.samplers import make_sampler
@@ -29,43 +29,11 @@ from common.privacy.samplers.shares import closeness
 from common.privacy.stream import NoiseSource
 from common.privacy.summing import ClippedSum, undeclared
 
-__all__ = ["MOST_DEFERRED", "DeferredSum", "EagerSum", "RunningSum", "deferred_from"]
+__all__ = ["MOST_DEFERRED", "DeferredSum", "deferred_from"]
 
 MOST_DEFERRED: Final = 1 << 20
 """Sums of a release whose noise may be deferred; their noise is within the sampler's reach."""
 _PART_VALUES = 1 << 18
-
-
-class RunningSum(Protocol):
-    """The total of a release's sums so far; row by row while it grows, whole in the end."""
-
-    @property
-    def event(self) -> Event:
-        """What the ledger stores before anything is computed."""
-        ...
-
-    @property
-    def noise_std(self) -> float:
-        """Standard deviation of the noise of one sum on each entry, natural units."""
-        ...
-
-    def sample(self, n_users: int) -> Ints:
-        """Positions of the users who take part in the next sum, increasing."""
-        ...
-
-    def read(self, rows: Ints) -> Floats:
-        """The total on some rows, `[len(rows), width]`, with the noise of all sums so far."""
-        ...
-
-    def add(
-        self, contributions: Iterable[Contributions], on_failure: OnFailure | None = None
-    ) -> None:
-        """Add the next sum to the total."""
-        ...
-
-    def settle(self) -> Floats:
-        """The whole total, `[rows, width]`, as it may be released; there is no more after it."""
-        ...
 
 
 class DeferredSum(ClippedSum):
@@ -230,56 +198,6 @@ class DeferredSum(ClippedSum):
             out += drawn
         else:
             out[rows] += drawn
-
-
-class EagerSum:
-    """The running total of any mechanism's sums, all rows of them: slow and obvious.
-
-    The oracle of `DeferredSum`.
-    """
-
-    def __init__(self, mechanism: SumMechanism, release: Release) -> None:
-        self._mechanism, self._release = mechanism, release
-        self._total: Floats | None = np.zeros((release.rows, release.width))
-
-    @property
-    def event(self) -> Event:
-        """What the ledger stores before anything is computed."""
-        return self._mechanism.event
-
-    @property
-    def noise_std(self) -> float:
-        """Standard deviation of the noise of one sum on each entry, natural units."""
-        return self._mechanism.noise_std
-
-    def sample(self, n_users: int) -> Ints:
-        """Positions of the users who take part in the next sum, increasing."""
-        return self._mechanism.sample(n_users)
-
-    def read(self, rows: Ints) -> Floats:
-        """The total on some rows, `[len(rows), width]`, with the noise of all sums so far."""
-        return self._running()[rows]
-
-    def add(
-        self, contributions: Iterable[Contributions], on_failure: OnFailure | None = None
-    ) -> None:
-        """Add the next sum to the total; raises what the mechanism does."""
-        self._running()
-        self._total = self._running() + self._mechanism.sum(contributions, on_failure)
-
-    def settle(self) -> Floats:
-        """The whole total, `[rows, width]`.
-
-        Raises:
-            ReleaseError: `release-undeclared`, the release is settled.
-        """
-        total, self._total = self._running(), None
-        return total
-
-    def _running(self) -> Floats:
-        if self._total is None:
-            raise undeclared(self._release, "is settled: nothing more comes of it")
-        return self._total
 
 
 def deferred_from(mechanism: SumMechanism) -> DeferredSum | None:

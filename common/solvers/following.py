@@ -34,7 +34,7 @@ class FollowsTotal(Protocol):
     def rows_read(self, step: int, start: State, sums: int, data: ClientData, users: Ints) -> Ints:
         """Rows of the state, increasing, that `contribute` will read for `users`.
 
-        Sees data, and what it says goes to `RunningSum.read` and nowhere else. Client.
+        Sees data, and what it says goes to `DeferredSum.read` and nowhere else. Client.
 
         Args:
             step: of the job.
