@@ -78,7 +78,7 @@ class Windows:
 
 
 class Sequential(FollowingSolver):
-    """Trains SASRec (Kang and McAuley 2018) with cross-entropy, or a GRU."""
+    """Trains SASRec (Kang and McAuley 2018), a GRU or `Recency` with cross-entropy."""
 
     Settings: ClassVar[type[SequentialSettings]] = SequentialSettings
     model_kind: ClassVar[str] = "sequential"
@@ -122,7 +122,8 @@ def _completed(settings: SequentialSettings, facts: PublicFacts) -> SequentialSe
     Raises:
         ConfigError: `config-invalid`, `recency` and a start of another network.
     """
-    given = {name: getattr(settings, name) for name in settings.model_fields_set}
+    said = {name: getattr(settings, name) for name in settings.model_fields_set}
+    given = {name: value for name, value in said.items() if value is not None}
     network = given.get("network", "recency" if facts.private else "attention")
     if network != "recency":
         return settings

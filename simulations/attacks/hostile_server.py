@@ -41,7 +41,7 @@ SMALL: Final[dict[str, dict[str, Any]]] = {
     "popularity": {},
     "dpsgd": {"rounds": 1, "embedding_dim": 3, "local_steps": 1},
     "transitions": {"rounds": 1, "embedding_dim": 3, "length": 4},
-    "sequential": {**_NETWORK, "length": 6, "blocks": 1, "heads": 1},
+    "sequential": {**_NETWORK, "network": "attention", "length": 6, "blocks": 1, "heads": 1},
     "neural": {**_NETWORK, "feature_width": 3, "recent": 6, "head": 2, "personal_steps": 1},
 }
 """Settings of each solver that make a small job."""

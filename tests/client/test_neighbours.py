@@ -36,8 +36,21 @@ JOBS: dict[str, dict[str, Any]] = {
         "solver": "transitions",
         "settings": {**FLOOR, "rounds": 1, "embedding_dim": 4},
     },
-    "sequential": {"solver": "sequential", "settings": {**NETWORK, "length": 6, "blocks": 1}},
+    "attention": {
+        "solver": "sequential",
+        "settings": {**NETWORK, "length": 6, "network": "attention", "blocks": 1},
+    },
     "gru": {"solver": "sequential", "settings": {**NETWORK, "length": 6, "network": "gru"}},
+    "recency": {
+        "solver": "sequential",
+        "settings": {
+            "rounds": 1,
+            "length": 6,
+            "negatives": 10,
+            "network": "recency",
+            "transitions": {**FLOOR, "rounds": 1, "embedding_dim": 4},
+        },
+    },
     "neural": {"solver": "neural", "settings": {**NETWORK, "personal_steps": 1, "length": 6}},
 }
 SENT: dict[str, Callable[[tuple[int, ...]], NDArray[Any]]] = {
@@ -49,6 +62,8 @@ SENT: dict[str, Callable[[tuple[int, ...]], NDArray[Any]]] = {
     ),
     "zero": np.zeros,
 }
+BEHIND = {"transitions": 4, "recency": 5}
+"""Steps of jobs that have more than popularity, a round and the private evaluation."""
 
 
 @pytest.fixture
@@ -99,8 +114,7 @@ def test_neighbours_answer_alike_to_a_hostile_server(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     shops = neighbours()
-    # rounds, what follows them, and the private evaluation
-    steps = range(1, 4 if solver == "transitions" else 3)
+    steps = range(1, BEHIND.get(solver, 3))
     for step in steps:
         replies = [shop.ask(hostile_task(shop, JOBS[solver], step, sent)) for shop in shops]
         assert [reply.code for reply in replies] == [OK] * len(shops)

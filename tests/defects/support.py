@@ -63,7 +63,10 @@ JOBS: dict[str, dict[str, Any]] = {
     "dpsgd": {"solver": "dpsgd", "settings": _ONE_STEP},
     "dpsgd-fast": {"solver": "dpsgd", "settings": {**_ONE_STEP, "sampler": "fast"}},
     "transitions": {"solver": "transitions", "settings": {"rounds": 1, "embedding_dim": 4}},
-    "sequential": {"solver": "sequential", "settings": {**_NETWORK, "blocks": 1, "heads": 1}},
+    "sequential": {
+        "solver": "sequential",
+        "settings": {**_NETWORK, "network": "attention", "blocks": 1, "heads": 1},
+    },
     "neural": {"solver": "neural", "settings": {**_NETWORK, "head": 0}},
 }
 """Every solver with a private mode, by both samplers; a private evaluation comes on top."""

@@ -24,6 +24,7 @@ class GradientSettings(Aggregation):
     Where a default is absent it is one thing without privacy and another with: a network that
     is trained privately starts from the subspace of tastes, and leaves the vectors of the items
     as they are, because the noise on a whole table drowns what the users of one federation say.
+    `recency` of the solver `sequential` has defaults and a start of its own.
     """
 
     rounds: int | None = Field(default=None, gt=0, le=10_000)

@@ -115,6 +115,8 @@ def test_with_privacy_a_sequential_model_is_one_that_bears_noise() -> None:
     assert sum(step.release.share for step in private.steps[:-6]) == pytest.approx(0.8)
     two: Any = make_solver("sequential", {"rounds": 2, "local_steps": 3}, facts(private=True))
     assert (two.rounds, two.local_steps) == (2, 3)
+    null: Any = make_solver("sequential", {"rounds": None, "start": None}, facts(private=True))
+    assert null.steps == private.steps
 
 
 @pytest.mark.parametrize("settings", [{"network": "recency"}, {}])

@@ -24,10 +24,9 @@ from simulations.engine.inprocess import InProcessEngine
 MODEL = Path("server", "model", "arrays.safetensors")
 SMALL: dict[str, Any] = {"length": 8, "subspace": {"rounds": 2, "embedding_dim": 3}}
 NETWORKS: dict[str, dict[str, Any]] = {
-    "sequential": {**SMALL, "blocks": 1},
+    "sequential": {**SMALL, "network": "attention", "blocks": 1},
     "neural": {**SMALL, "feature_width": 4, "personal_steps": 1},
 }
-
 FOLLOWING: dict[str, Any] = {
     "optimizer": "sgd", "momentum": 0.0, "warm_up": 0.0, "decay": "constant", "sampler": "exact",
     "train_items": True, "local_steps": 3, "negatives": 5, "start": "random",
@@ -68,6 +67,18 @@ def test_a_network_is_trained_in_every_mode(
         assert np.abs(arrays[FEATURES]).max() > 0
 
 
+@pytest.mark.parametrize("mode", ["local", "distributed"])
+def test_private_sequences_begin_where_transitions_end(
+    prepare_run: Callable[..., Any], mode: str
+) -> None:
+    first = {"rounds": 1, "embedding_dim": 3, "length": 4}
+    settings = {"rounds": 2, "length": 8, "negatives": 5, "transitions": first}
+    model = trained(prepare_run(mode=mode, solver="sequential", settings=settings))
+    assert model.settings.network == "recency"
+    assert model.settings.looks_back == 4
+    assert all(np.isfinite(array).all() for array in model.arrays().values())
+
+
 @pytest.mark.parametrize("solver", NETWORKS)
 def test_stopped_after_every_step_it_is_the_same_model(
     prepare_run: Callable[..., Any], solver: str
@@ -96,8 +107,6 @@ def test_rounds_that_follow_their_total_come_again_and_are_what_the_clients_rele
     for name in ("stopped", "whole"):
         settings = {**NETWORKS[solver], **FOLLOWING}
         settings.pop("feature_width", None)  # what is recomputed has no catalogue
-        if solver == "sequential":
-            settings["network"] = "attention"
         run = prepare_run(name, solver=solver, settings=settings, evaluation_share=0.1)
         if name == "stopped":
             for _ in schedule_of(read_job(run.path)).steps:
