@@ -15,6 +15,7 @@ __all__ = [
     "LARGEST_POPULATION",
     "MARGIN",
     "factors_of",
+    "per_row",
     "per_user",
     "quantise",
     "squared_norms",
@@ -89,6 +90,12 @@ def _peaks(block: SparseRows) -> Floats:
     """Largest absolute value of each user; nan or inf if there is one."""
     flat = np.abs(block.values).ravel()
     return per_user(flat, block.indptr * block.values.shape[1], np.maximum)
+
+
+def per_row(values: Floats, how: np.ufunc) -> Floats:
+    """Reduce each row, in an order that does not depend on how many there are, `[rows]`."""
+    rows, width = values.shape
+    return per_user(values.reshape(-1), np.arange(rows + 1) * width, how)
 
 
 def per_user(per_entry: NDArray[_T], indptr: Ints, how: np.ufunc) -> NDArray[_T]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from common.arrays import Floats, Ints
 from common.privacy.contributions import whole_users
-from common.privacy.grid import MARGIN, factors_of, per_user
+from common.privacy.grid import MARGIN, factors_of, per_row, per_user
 from common.privacy.rank_one import RankOne, places_in
 from common.privacy.scatter import add_rows
 
@@ -81,16 +81,16 @@ def _scaled(batch: RankOne, clip_norm: float, clip_grid: int) -> _Scaled:
     own, shared = _apart(batch)
     owners, right = batch.owners(), batch.right.astype(np.float64)
     left_peaks = np.maximum(
-        per_user(np.abs(own), batch.indptr, np.maximum), _per_row(np.abs(shared), np.maximum)
+        per_user(np.abs(own), batch.indptr, np.maximum), per_row(np.abs(shared), np.maximum)
     )
-    right_peaks = _per_row(np.abs(right), np.maximum)
+    right_peaks = per_row(np.abs(right), np.maximum)
     peaks = left_peaks * right_peaks  # of the outer product
     usable = np.isfinite(peaks) & (peaks > 0)
     own /= left_peaks[owners]
     shared /= left_peaks[:, None]
     right /= right_peaks[:, None]
     own[~usable[owners]], shared[~usable], right[~usable] = 0.0, 0.0, 0.0
-    squares = _squares(own, shared, batch.indptr) * _per_row(np.square(right), np.add)
+    squares = _squares(own, shared, batch.indptr) * per_row(np.square(right), np.add)
     each = np.arange(len(peaks) + 1)
     factors = factors_of(squares, each, np.where(usable, peaks, 0.0), clip_norm)
     factors *= clip_grid * MARGIN
@@ -117,7 +117,7 @@ def _drop_too_long(scaled: _Scaled, indptr: Ints, clip_grid: int) -> None:
     width, owners = scaled.right.shape[1], np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
     terms = np.diff(indptr) + scaled.shared.shape[1] + width
     squares = _squares(scaled.own, scaled.shared, indptr)
-    squares *= _per_row(np.square(scaled.right), np.add)
+    squares *= per_row(np.square(scaled.right), np.add)
     long: NDArray[np.bool_] = ~(squares * (1.0 + (terms + 8) * 2.0**-52) <= float(clip_grid**2))
     for user in np.flatnonzero(long):
         left = (scaled.own[indptr[user] : indptr[user + 1]], scaled.shared[user])
@@ -148,13 +148,7 @@ def _summed(left: Floats, right: Floats) -> Ints:
 
 def _squares(own: Floats, shared: Floats, indptr: Ints) -> Floats:
     """Squared norm of each user's left values, `[batch]`."""
-    return per_user(np.square(own), indptr, np.add) + _per_row(np.square(shared), np.add)
-
-
-def _per_row(values: Floats, how: np.ufunc) -> Floats:
-    """Reduce each row, in an order that does not depend on how many there are, `[rows]`."""
-    rows, width = values.shape
-    return per_user(values.reshape(-1), np.arange(rows + 1) * width, how)
+    return per_user(np.square(own), indptr, np.add) + per_row(np.square(shared), np.add)
 
 
 def _slices(length: int, at_once: int) -> Iterator[slice]:

@@ -13,7 +13,7 @@ import numpy as np
 from common.arrays import Floats, Histories, Ints
 from common.models.fold_in import FoldIn, fold_in_users
 from common.models.ridge import Spectrum
-from common.privacy.grid import per_user
+from common.privacy.grid import per_row, per_user
 from common.privacy.rank_one import RankOne, places_in
 
 __all__ = ["UserGradients"]
@@ -107,12 +107,6 @@ class UserGradients:
 
     def _factors(self, left: Floats, indptr: Ints, shared: Floats, right: Floats) -> Floats:
         """What brings each user's norm, ‖r‖ ‖u‖, to the clip norm at most, `[users]`."""
-        squares = per_user(np.square(left), indptr, np.add) + _squares(shared)
-        norms = np.sqrt(squares) * np.sqrt(_squares(right))
+        squares = per_user(np.square(left), indptr, np.add) + per_row(np.square(shared), np.add)
+        norms = np.sqrt(squares) * np.sqrt(per_row(np.square(right), np.add))
         return np.where(norms > self._clip_norm, self._clip_norm / norms, 1.0)
-
-
-def _squares(rows: Floats) -> Floats:
-    """Squared norm of each row, `[rows]`, in an order that no other row changes."""
-    ends = np.arange(len(rows) + 1) * rows.shape[1]
-    return per_user(np.square(rows).reshape(-1), ends, np.add)

@@ -20,7 +20,6 @@ from common.privacy.mechanisms import GaussianSum
 from common.privacy.plan import Release
 from common.privacy.rank_one import RankOne
 from common.privacy.stream import NoiseSource
-from common.solvers.base import PublicFacts
 from common.solvers.dpsgd import TABLE, DpSgd
 from common.solvers.dpsgd_gradients import UserGradients
 from common.solvers.dpsgd_settings import DpSgdSettings
@@ -172,13 +171,4 @@ def _solver(load: Load, clip_norm: float) -> DpSgd:
         clip_norm=clip_norm,
         sampler="fast",
     )
-    facts = PublicFacts(
-        n_items=load.items,
-        population=load.users,
-        clients=1,
-        epsilon=8.0,
-        delta=1e-6,
-        signal=float(load.users),
-        private=True,
-    )
-    return DpSgd(settings, facts)
+    return DpSgd(settings, load.facts)

@@ -53,6 +53,19 @@ class Load:
         return self.events + (self.network == "attention")
 
     @property
+    def facts(self) -> PublicFacts:
+        """Of one client who asks for privacy."""
+        return PublicFacts(
+            n_items=self.items,
+            population=self.users,
+            clients=1,
+            epsilon=8.0,
+            delta=1e-6,
+            signal=float(self.users),
+            private=True,
+        )
+
+    @property
     def settings(self) -> SequentialSettings | NeuralSettings:
         """A network at its defaults, and how it is trained; `mf_load` has those of `mf`."""
         asked: dict[str, Any] = {
@@ -142,19 +155,9 @@ class World:
         return step
 
     def _solver(self) -> Sequential | Neural:
-        load = self.load
-        facts = PublicFacts(
-            n_items=load.items,
-            population=load.users,
-            clients=1,
-            epsilon=8.0,
-            delta=1e-6,
-            signal=float(load.users),
-            private=True,
-        )
         if isinstance(self.settings, NeuralSettings):
-            return Neural(self.settings, facts)
-        return Sequential(self.settings, facts)
+            return Neural(self.settings, self.load.facts)
+        return Sequential(self.settings, self.load.facts)
 
 
 def _parts(settings: SequentialSettings | NeuralSettings) -> tuple[Network, ExampleMaker]:

@@ -61,6 +61,8 @@ _SAMPLED_USERS: Final = 64
 _PRIVATE_NEGATIVES: Final = 500
 _LAST_RATE: Final = 0.02
 _DROPOUT: Final = 0.2
+_MAX_TIME: Final = 1 << 20
+"""More than a job has steps: seeds of different jobs and steps differ."""
 
 
 class GradientSolver:
@@ -300,7 +302,7 @@ class GradientSolver:
         rate = _DROPOUT if self.settings.dropout is None else self.settings.dropout
         if rate == 0:
             return None
-        generator = torch.Generator(device()).manual_seed(seed_of(state) * MAX_TIME + time)
+        generator = torch.Generator(device()).manual_seed(seed_of(state) * _MAX_TIME + time)
         return Dropout(rate, generator)
 
     def _descent(self, time: int) -> Descent:
@@ -318,7 +320,3 @@ class GradientSolver:
             return 1.0
         done = (time - warm) / max(1, steps - warm)
         return _LAST_RATE + (1 - _LAST_RATE) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
-
-
-MAX_TIME: Final = 1 << 20
-"""More than a job has steps: seeds of different jobs and steps differ."""
