@@ -27,7 +27,7 @@ def invalid(release: Release, what: str) -> PrivacyError:
 
 def check_users(users: Ints, last: int, release: Release, chosen: NDArray[np.bool_] | None) -> None:
     """At least one user, all of them behind `last`, each once, and sampled if anybody was."""
-    if users[0] <= last or np.any(np.diff(users) <= 0):
+    if users[0] <= last or np.any(users[1:] <= users[:-1]):  # a difference could wrap around
         raise invalid(release, "users are not strictly increasing: one may count twice")
     if chosen is not None and (users[-1] >= len(chosen) or not np.all(chosen[users])):
         raise invalid(release, "a user takes part who was not sampled")
@@ -38,7 +38,7 @@ def check_users(users: Ints, last: int, release: Release, chosen: NDArray[np.boo
 def check_cut(indptr: Ints, users: int, entries: int, release: Release) -> None:
     """Every entry is one user's, in order."""
     fits = len(indptr) == users + 1 and indptr[0] == 0 and indptr[-1] == entries
-    if not fits or np.any(np.diff(indptr) < 0):
+    if not fits or np.any(indptr[1:] < indptr[:-1]):
         raise invalid(release, "indptr does not cut the rows into users")
 
 

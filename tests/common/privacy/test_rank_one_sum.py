@@ -164,6 +164,8 @@ def broken(**changes: Any) -> RankOne:
         broken(users=np.zeros(6, np.int64)),
         broken(users=np.arange(6.0)),
         broken(users=np.arange(6, dtype=np.uint64)),
+        broken(users=np.array([0, 1, 2, 3, 100, -100], np.int8)),  # its differences wrap around
+        broken(users=np.array([0, 1, 2, 3, 2**62 + 1, -(2**62)])),
         broken(rows=made(5).rows + ROWS),
         broken(rows=np.zeros_like(made(5).rows)),
         broken(rows=made(5).rows[:-1]),
