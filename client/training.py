@@ -24,7 +24,7 @@ from common.privacy.shared_noise import SharedSum, Words
 from common.privacy.summing import undeclared
 from common.protocol import Task
 from common.schedule import Schedule
-from common.solvers.base import SUM, NoisyTotal
+from common.solvers.base import SUM, NoisyTotal, given_to
 from common.solvers.following import FollowsTotal
 
 __all__ = ["Compute", "ComputeWords", "prepared_step", "prepared_words"]
@@ -147,8 +147,8 @@ class _Following:
     def _rows_read(self, sums: int, users: Ints) -> Ints:
         """What the next sum reads; where that fails, all there is, and no code tells."""
         try:
-            start = _read_only(self.start)
-            return self.solver.rows_read(self.index, start, sums, self.store, users)
+            start, data = _read_only(self.start), given_to(self.schedule.solver, self.store)
+            return self.solver.rows_read(self.index, start, sums, data, users)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # noqa: BLE001 - whatever one user's events do

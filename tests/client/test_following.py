@@ -23,6 +23,7 @@ from common.privacy.samplers import ExactSampler
 from common.privacy.stream import NoiseSource
 from common.protocol import OK
 from common.schedule import Schedule
+from common.solvers.base import Given
 from tests.defects.support import task_for
 
 STEPS = 6
@@ -217,6 +218,25 @@ def test_no_code_tells_that_it_is_not_known_what_a_user_reads(
     assert [len(some) for some in read] == [rows] * STEPS
     assert any("all rows are read" in record.message for record in caplog.records)
     assert one.kinds() == ["open", "admit", "reserve", "spend"]
+
+
+def test_who_says_what_is_read_is_given_what_contributes_is_given(
+    asked: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Histories and held-out items: no ratings, and nothing else that the store has."""
+    one, given = asked(), []
+    sound = type(one.schedule.solver).rows_read
+
+    def spy(self: Any, step: int, start: Any, sums: int, data: Any, users: Any) -> Any:
+        given.append(data)
+        return sound(self, step, start, sums, data, users)
+
+    monkeypatch.setattr(type(one.schedule.solver), "rows_read", spy)
+    assert one.ask(task_for(one, 1)).code == OK
+    assert len(given) == STEPS
+    for data in given:
+        assert type(data) is Given
+        assert (data.histories.weights == 1).all()
 
 
 def test_no_code_tells_that_contributing_failed(
