@@ -191,9 +191,13 @@ class Catalogue:
         """
         frame, rows = _product_rows(path)
         frame = _renamed(frame, str(path))
-        item_ids = _texts(frame.pop("item_id"))
+        try:
+            columns = {str(name): _texts(frame[name]) for name in frame.columns}
+        except UnicodeDecodeError as error:  # bytes of a Parquet file
+            raise _invalid(f"not UTF-8: {error}.", str(path)) from None
+        item_ids = columns.pop("item_id")
         _check_rows(item_ids, rows, str(path))
-        return cls(item_ids, {str(c): _texts(frame[c]) for c in frame.columns}, "product-file")
+        return cls(item_ids, columns, "product-file")
 
     def save(self, path: Path) -> None:
         """Write it as JSON, whole or not at all.

@@ -123,7 +123,7 @@ def _from_safetensors(data: bytes, where: str) -> NDArray[Any]:
 def _from_npy(data: bytes, where: str) -> NDArray[Any]:
     try:
         return np.asarray(npy.read_array(io.BytesIO(data), allow_pickle=False))
-    except (ValueError, EOFError, OSError) as error:
+    except (ValueError, EOFError, OSError, TypeError, OverflowError, MemoryError) as error:
         raise _bad(f"not a `.npy` array of numbers: {error}.", where) from None
 
 

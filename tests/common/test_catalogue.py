@@ -116,6 +116,15 @@ def test_refuses_a_bad_product_file(tmp_path: Path, text: bytes, says: str) -> N
     assert caught.value.code is Code.CATALOGUE_INVALID
 
 
+@pytest.mark.parametrize("name", ["item_id", "title"])
+def test_refuses_bytes_that_are_no_text(tmp_path: Path, name: str) -> None:
+    columns: dict[str, list[str | bytes]] = {"item_id": ["a"], "title": ["A"]}
+    pd.DataFrame({**columns, name: [b"caf\xe9"]}).to_parquet(tmp_path / "p.parquet")
+    with pytest.raises(DataError, match="UTF-8") as caught:
+        Catalogue.read_product_file(tmp_path / "p.parquet")
+    assert caught.value.code is Code.CATALOGUE_INVALID
+
+
 @pytest.mark.parametrize(
     ("ids", "metadata"),
     [

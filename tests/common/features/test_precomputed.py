@@ -59,6 +59,15 @@ def _refused(path: Path) -> str:
     return str(caught.value)
 
 
+@pytest.mark.parametrize("shape", [f"({10**15}, 500)", f"({10**30},)", "(True, 2)", "(-1, 2)"])
+def test_sizes_that_no_array_has_are_refused(tmp_path: Path, shape: str) -> None:
+    """Of a file's first line, which says what it likes."""
+    words = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    path = _write(tmp_path / "v.npy")
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(words).to_bytes(2, "little") + words + b"\0" * 16)
+    assert "array of numbers" in _refused(path)
+
+
 def test_a_file_without_its_ids_is_refused(tmp_path: Path) -> None:
     path = _write(tmp_path / "v.npy")
     path.with_suffix(".item_ids").unlink()
