@@ -134,7 +134,7 @@ def _file(scenario: Scenario, data: str) -> _Source:
             "The file carries no times: the held-out event of a user is an arbitrary one of "
             "theirs, chosen by a hash."
         )
-    if file.clock == "none" and scenario.solver == "sequential":
+    if file.clock == "none" and scenario.solver in ("sequential", "transitions"):
         warnings.append(
             "The file carries no times: a sequential model learns from an order that is none."
         )

@@ -53,6 +53,7 @@ def test_who_reads_about_a_sequential_model_without_times_is_warned(tmp_path: Pa
         (timed, "sequential", 0),
         (untimed, "subspace", 0),
         (untimed, "sequential", 1),
+        (untimed, "transitions", 1),
     ):
         dataset = load_dataset(Scenario(data=str(path), solver=solver, clients=1))
         assert sum("sequential" in warning for warning in dataset.warnings) == expected
