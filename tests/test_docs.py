@@ -21,6 +21,7 @@ from common.config import read_json, read_toml
 from common.errors import Code
 from common.privacy.gdp import gaussian_mu
 from common.solvers.registry import SOLVERS
+from common.solvers.sequential import RECENCY_TRAINING
 from hushrec import command_line
 from server.training.request import Request
 from simulations.live import LiveView
@@ -169,6 +170,11 @@ def test_every_setting_of_a_solver_is_in_the_guide_with_its_default(solver):
     assert section is not None
     rows = re.findall(r"^\| `(\w+)`[^|]*\|.*\| ([^|]+) \|$", section[1], re.M)
     assert {name: default.strip().lower() for name, default in rows} == expected
+
+
+def test_defaults_of_recency_are_in_the_guide():
+    told = [b for b in _blocks(GUIDE / "solvers.md") if b.text.startswith("# recency")]
+    assert [tomllib.loads(block.text) for block in told] == [RECENCY_TRAINING]
 
 
 def test_every_key_of_the_result_is_in_the_guide():
