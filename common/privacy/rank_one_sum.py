@@ -103,7 +103,7 @@ def _apart(batch: RankOne) -> tuple[Floats, Floats]:
     """Copies of own and shared left values; a shared row that is a user's own joins that."""
     own = batch.left.astype(np.float64)
     shape = len(batch.users), len(batch.shared_rows)
-    shared = batch.shared_left.astype(np.float64).reshape(shape)
+    shared = batch.shared_left.astype(np.float64) if shape[1] else np.zeros(shape)
     place = places_in(batch.shared_rows, batch.rows)
     entries = np.flatnonzero(place >= 0)
     user, place = batch.owners()[entries], place[entries]

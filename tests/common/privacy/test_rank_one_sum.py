@@ -108,6 +108,8 @@ def test_nobody_and_users_without_rows_add_nothing() -> None:
     empty = made(1, shared=0)
     none = RankOne(empty.users, np.zeros(7, np.int64), empty.rows[:0], empty.left[:0], empty.right)
     assert not fast(none, 1.0, 2**20).any()
+    whatever = dataclasses.replace(empty, shared_left=np.ones((6, 3)))
+    assert np.array_equal(fast(whatever, 1.0, 2**20), fast(empty, 1.0, 2**20))
     assert not fast(dataclasses.replace(made(2), right=np.zeros((6, WIDTH))), 1.0, 2**20).any()
 
 
