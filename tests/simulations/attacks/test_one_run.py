@@ -26,7 +26,7 @@ _START: dict[str, Any] = {"rounds": 1, "embedding_dim": 4}
 _NETWORK: dict[str, Any] = {**_START, "subspace": _START, "negatives": 5, "length": 6}
 LATER: dict[str, dict[str, Any]] = {
     "transitions": _START,
-    "sequential": {**_NETWORK, "blocks": 1},
+    "sequential": {**_NETWORK, "network": "attention", "blocks": 1},
     "neural": {**_NETWORK, "train_items": True, "start": "random", "local_steps": 2},
 }
 
