@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from common.arrays import Floats, Ints
+from common.arrays import Floats
 from common.config import Settings
 from common.errors import ArtifactError, Code
 from common.models.mf import MatrixFactorisation
@@ -127,41 +127,6 @@ class ContentMap:
         scale = self.scale_level * raw**self.settings.scale_exponent
         return self.rows.predict(features) * scale[:, None]
 
-    def extend(
-        self, model: MatrixFactorisation, positions: Ints, features: NDArray[Any]
-    ) -> MatrixFactorisation:
-        """The model over a larger catalogue, with predicted rows for the items that are new.
-
-        Old items keep everything that they have. New ones get the mean item weight and bias,
-        and the map's error as the variance of their noise where the model knows one.
-
-        Args:
-            model: over the old catalogue.
-            positions: `[old items]`, where each of its items is in the new catalogue.
-            features: `[new catalogue, width]`.
-
-        Raises:
-            ArtifactError: `artifact-invalid`, the positions do not fit model and features.
-        """
-        _check_positions(positions, model.n_items, len(features))
-        fresh = np.ones(len(features), dtype=bool)
-        fresh[positions] = False
-        new = features[fresh]
-        variance = float(self.rows.error.mean())
-        filled: dict[str, Floats] = {
-            "item_embeddings": self.embeddings(new),
-            "popularity": self.popularity(new),
-            "item_bias": np.full(len(new), model.item_bias.mean()),
-            "item_weight": np.full(len(new), model.item_weight.mean()),
-            "noise_variance": np.full(len(new), variance),
-        }
-        arrays = {}
-        for name, old in model.arrays().items():
-            whole = np.empty((len(features), *old.shape[1:]), dtype=np.float32)
-            whole[positions], whole[fresh] = old, filled[name]
-            arrays[name] = whole
-        return type(model).from_arrays(arrays, model.settings)
-
     def blend(
         self, model: MatrixFactorisation, features: NDArray[Any], noise_variance: Floats
     ) -> MatrixFactorisation:
@@ -201,13 +166,6 @@ def _exponential(logarithm: Regression, features: NDArray[Any]) -> Floats:
 def _check(array: NDArray[Any], n_items: int, where: str) -> None:
     if len(array) != n_items:
         raise _invalid(f"{len(array)} rows, expected {n_items}.", where)
-
-
-def _check_positions(positions: Ints, n_items: int, n_all: int) -> None:
-    _check(positions, n_items, "positions")
-    inside = (positions >= 0) & (positions < n_all)
-    if not inside.all() or len(np.unique(positions)) != len(positions):
-        raise _invalid(f"not {n_items} different places in a catalogue of {n_all}.", "positions")
 
 
 def _invalid(message: str, where: str) -> ArtifactError:

@@ -18,7 +18,7 @@ from common.evaluation.scorers import JointScorer, Scorer
 from common.features.base import unit_rows
 from common.features.hashed import HashedEncoder
 from common.interactions.readers import read_events
-from common.models.content import ContentMap
+from common.models.additions import NewItems, with_new_items
 from common.models.mf import MatrixFactorisation
 from simulations.results.hidden_items import HiddenItems, hide_items, ranked, training_data
 from simulations.results.new_items_text import NOTES, WORDS
@@ -128,5 +128,8 @@ def _extended(
             f"rows of a {type(model).__name__} are not those of matrix factorisation.",
             where="model",
         )
-    known = hidden.known
-    return ContentMap.fit(model, features[known]).extend(model, known, features)
+    order = np.concatenate([hidden.known, hidden.hidden])
+    behind = with_new_items(model, NewItems(features[order], len(hidden.known)))
+    places = np.argsort(order)
+    arrays = {name: array[places] for name, array in behind.arrays().items()}
+    return MatrixFactorisation.from_arrays(arrays, model.settings)

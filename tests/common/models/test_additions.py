@@ -89,16 +89,22 @@ def test_new_rows_are_what_features_say(kind: str) -> None:
 
 
 def test_of_matrix_factorisation_it_is_what_the_map_makes() -> None:
-    """The one that was there first, and may have new items between the old ones."""
+    """What is not about features is the mean of the old items, and the noise the map's error."""
     features = table()
     old = made("mf", features)
     assert isinstance(old, MatrixFactorisation)
     larger = with_new_items(old, new_items(features, "mf"))
-    expected = ContentMap.fit(old, features[:OLD].astype(np.float32)).extend(
-        old, np.arange(OLD), features.astype(np.float32)
-    )
-    for name, array in expected.arrays().items():
-        np.testing.assert_allclose(larger.arrays()[name], array, rtol=1e-5, atol=1e-6)
+    found, fresh = ContentMap.fit(old, features[:OLD].astype(np.float32)), features[OLD:]
+    expected = {
+        "item_embeddings": found.embeddings(fresh),
+        "popularity": found.popularity(fresh),
+        "item_bias": np.full(NEW, old.item_bias.mean()),
+        "item_weight": np.full(NEW, old.item_weight.mean()),
+        "noise_variance": np.full(NEW, found.rows.error.mean()),
+    }
+    assert larger.arrays().keys() == expected.keys()
+    for name, rows in expected.items():
+        np.testing.assert_allclose(larger.arrays()[name][OLD:], rows, rtol=1e-5, atol=1e-6)
 
 
 def test_nothing_is_learned_of_rows_that_are_predicted_themselves() -> None:

@@ -41,26 +41,6 @@ def test_rows_and_popularity_of_new_items_are_found() -> None:
     assert np.abs(np.log(ratio)).mean() < 0.2
 
 
-@pytest.mark.parametrize("scale", [0.0, 0.5])
-def test_a_larger_catalogue_keeps_the_old_rows_and_gets_new_ones(scale: float) -> None:
-    model, features, _ = _world()
-    model = replace(model, noise_variance=np.full(ITEMS, 0.5, np.float32))
-    places = np.random.default_rng(1).permutation(ITEMS + 40)[:ITEMS]
-    wide = np.random.default_rng(2).standard_normal((ITEMS + 40, WIDTH))
-    wide[places] = features
-    found = ContentMap.fit(model, features, ContentSettings(scale_exponent=scale))
-    larger = found.extend(model, places, wide)
-    fresh = np.setdiff1d(np.arange(ITEMS + 40), places)
-    for name, old in model.arrays().items():
-        np.testing.assert_array_equal(larger.arrays()[name][places], old)
-    np.testing.assert_allclose(
-        larger.item_embeddings[fresh], found.embeddings(wide[fresh]), rtol=1e-5, atol=1e-6
-    )
-    assert (larger.item_weight[fresh] == 1).all()
-    assert (larger.noise_variance[fresh] > 0.5).all()
-    assert larger.settings == model.settings
-
-
 @pytest.mark.parametrize("scale", [0.5, 1.0])
 def test_what_is_predicted_has_the_level_of_what_is_known(scale: float) -> None:
     """A mean of logarithms would make new items look rarer than they are."""
@@ -131,9 +111,6 @@ def test_arrays_that_do_not_fit_are_refused() -> None:
     found = ContentMap.fit(model, features, UNSCALED)
     wrong = [
         lambda: ContentMap.fit(model, features[1:]),
-        lambda: found.extend(model, np.arange(ITEMS - 1), features),
-        lambda: found.extend(model, np.arange(ITEMS) + 1, features),
-        lambda: found.extend(model, np.zeros(ITEMS, dtype=np.int64), features),
         lambda: found.blend(model, features[1:], np.ones(ITEMS)),
         lambda: found.blend(model, features, np.ones(3)),
         lambda: ContentMap.fit(model, features, ContentSettings(scale_exponent=1)).blend(
