@@ -121,7 +121,12 @@ def _features(
     found = side_by_side([*hashed, *given], whole)
     _check_known(found.values, trained, known, "catalogue", Code.CATALOGUE_INVALID)
     said = [f"{', '.join(columns)}, hashed"] if columns else []
-    return found, ", ".join([*said, *(f"vectors {path.name}" for path in vectors)])
+    return found, ", ".join([*said, *(f"vectors {_text(path.name)}" for path in vectors)])
+
+
+def _text(name: str) -> str:
+    """A file's name, which may hold bytes that are no text, as a manifest can hold it."""
+    return name.encode("utf-8", "replace").decode()
 
 
 def _hashed(

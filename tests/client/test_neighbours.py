@@ -26,6 +26,10 @@ FLOOR = {"unobserved_weight": 1e-9, "regularisation": 1e-6}
 NETWORK: dict[str, Any] = {
     "rounds": 1, "start": "random", "embedding_dim": 4, "train_items": True, "negatives": 10,
 }  # fmt: skip
+FOLLOWING: dict[str, Any] = {
+    **NETWORK, "personal_steps": 1, "length": 6, "local_steps": 3, "sampler": "exact",
+    "optimizer": "sgd", "momentum": 0.0, "warm_up": 0.0, "decay": "constant",
+}  # fmt: skip
 JOBS: dict[str, dict[str, Any]] = {
     "subspace": {"solver": "subspace", "settings": {**FLOOR, "rounds": 1, "embedding_dim": 4}},
     "dpsgd": {
@@ -52,6 +56,7 @@ JOBS: dict[str, dict[str, Any]] = {
         },
     },
     "neural": {"solver": "neural", "settings": {**NETWORK, "personal_steps": 1, "length": 6}},
+    "following the total": {"solver": "neural", "settings": FOLLOWING},
 }
 SENT: dict[str, Callable[[tuple[int, ...]], NDArray[Any]]] = {
     "identical": lambda shape: np.tile(np.linspace(-1.0, 1.0, shape[-1]), (shape[0], 1)),

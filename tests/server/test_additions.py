@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +183,14 @@ def test_vectors_that_somebody_made_stand_beside_the_words(home: Path) -> None:
     whole = write_vectors(home.parent / "images.safetensors", range(KNOWN + 6))
     done = add(home, FIRST, *with_file(home), "--vectors", whole)
     assert "images.safetensors" in done["added"]["features"]
+
+
+def test_a_name_that_is_no_text_is_written_as_one(home: Path) -> None:
+    file = home.parent / os.fsdecode(b"images\xff.safetensors")
+    write_vectors(home.parent / "images.safetensors", range(KNOWN + 6)).rename(file)
+    (home.parent / "images.item_ids").rename(file.with_suffix(".item_ids"))
+    done = add(home, FIRST, *with_file(home), "--vectors", file)
+    assert "vectors images?.safetensors" in done["added"]["features"]
 
 
 @pytest.mark.parametrize("items", [range(KNOWN), range(KNOWN, KNOWN + 6), range(90, 95)])
