@@ -238,7 +238,7 @@ def _read(
             remedy="Import the shop's log.",
         )
     table = read_table(events, files.path(EVENTS))
-    rows = histories(table, catalogue, merge="latest")
+    rows = histories(table, catalogue)
     return ClientStore(
         folder=folder,
         settings=settings,

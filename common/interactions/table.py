@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -18,29 +17,23 @@ from common.catalogue import Catalogue
 from common.errors import Code, DataError
 from common.interactions.order import order_of_entries, places_in_time, tie_hashes
 
-__all__ = ["COLUMNS", "Merge", "UserHistories", "check_table", "event_table", "histories"]
+__all__ = ["COLUMNS", "UserHistories", "check_table", "event_table", "histories"]
 
 COLUMNS = ("user_id", "item_id", "weight", "datetime")
-Merge: TypeAlias = Literal["sum", "max", "latest"]
 
 
 @dataclass(frozen=True)
 class UserHistories:
-    """Histories with what they leave out: who the users are, and when. Sensitive.
+    """Histories with what they leave out: who the users are. Sensitive.
 
     Attributes:
         histories: one row for each user, one entry for each distinct item of theirs, in the
             order of `common.interactions.order`.
         user_ids: `[users]`, the user of each row.
-        last_times: `[entries]`, time of the last event of each entry, microseconds since
-            1970 UTC.
-        merged: events that went into an entry together with an earlier one.
     """
 
     histories: Histories
     user_ids: tuple[str, ...]
-    last_times: Ints
-    merged: int
 
 
 def event_table(
@@ -104,7 +97,6 @@ class _Rows:
     users: Ints
     items: Ints
     weights: Floats
-    times: Ints
 
 
 def histories(
@@ -112,21 +104,17 @@ def histories(
     catalogue: Catalogue,
     *,
     user_ids: Iterable[str] | None = None,
-    merge: Merge = "sum",
 ) -> UserHistories:
     """Events as compressed rows.
 
-    Several events of one user with one item become one entry: weights are added (`sum`,
-    right for purchases and clicks), the largest is taken (`max`), or the one that came last in
-    time, passing over weights that are not finite (`latest`, right for ratings; NaN if none is
-    left). The time is that of the last one, and `merged` counts what was joined.
+    Several events of one user with one item become one entry. Its weight is that of the last
+    of them in time, passing over weights that are not finite; NaN if none is left.
 
     Args:
         events: an event table.
         catalogue: names the positions.
         user_ids: the users in the order of rows, also those without events; None takes the
             users of the table, sorted.
-        merge: how weights are joined.
 
     Raises:
         DataError: `catalogue-mismatch` for an item that the catalogue lacks, `data-format`
@@ -147,8 +135,8 @@ def histories(
     ties = tie_hashes(
         pd.Index(names, dtype="str"), users, pd.Index(catalogue.item_ids, dtype="str"), items
     )
-    rows = _Rows(users, items, events["weight"].to_numpy(), stamps)
-    return _compress(rows, places_in_time(users, stamps, ties), names, len(catalogue), merge)
+    rows = _Rows(users, items, events["weight"].to_numpy())
+    return _compress(rows, places_in_time(users, stamps, ties), names, len(catalogue))
 
 
 def _user_rows(
@@ -167,34 +155,23 @@ def _user_rows(
     return rows, names
 
 
-def _compress(
-    rows: _Rows, places: Ints, names: tuple[str, ...], n_items: int, merge: Merge
-) -> UserHistories:
+def _compress(rows: _Rows, places: Ints, names: tuple[str, ...], n_items: int) -> UserHistories:
     grouped = np.lexsort((places, rows.items, rows.users))
     users, items = rows.users[grouped], rows.items[grouped]
     new = np.ones(len(users), dtype=bool)
     new[1:] = (users[1:] != users[:-1]) | (items[1:] != items[:-1])
     starts = np.flatnonzero(new)
-    ends = np.append(starts[1:], len(users))[: len(starts)] - 1
-    weights = _joined(rows.weights[grouped], starts, merge)
+    weights = _latest(rows.weights[grouped], starts)
     counts = np.bincount(users[starts], minlength=len(names))
     indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     order = order_of_entries(places[grouped], np.cumsum(new) - 1, indptr)
-    return UserHistories(
-        Histories(indptr, items[starts], weights, n_items, order),
-        names,
-        rows.times[grouped][ends],
-        len(users) - len(starts),
-    )
+    return UserHistories(Histories(indptr, items[starts], weights, n_items, order), names)
 
 
-def _joined(weights: Floats, starts: Ints, merge: Merge) -> Floats:
+def _latest(weights: Floats, starts: Ints) -> Floats:
     """One weight for each entry, whose events stand from `starts` on, in order of time."""
     if not len(starts):
         return weights
-    if merge != "latest":
-        joined: Floats = (np.add if merge == "sum" else np.maximum).reduceat(weights, starts)
-        return joined
     numbers = np.where(np.isfinite(weights), np.arange(len(weights)), -1)
     last = np.maximum.reduceat(numbers, starts)
     return np.where(last < 0, np.nan, weights[last])

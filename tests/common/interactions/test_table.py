@@ -26,17 +26,14 @@ def _table(rows: list[tuple[str, str, int, int]]) -> pd.DataFrame:
     )
 
 
-def test_merges_and_counts() -> None:
+def test_events_with_one_item_are_one_entry() -> None:
     events = _table([("v", "a", 2, 9), ("u", "b", 1, 5), ("v", "a", 3, 7), ("v", "c", 1, 8)])
     found = histories(events, _CATALOGUE)
     assert found.user_ids == ("u", "v")
-    assert found.merged == 1
     assert found.histories.indptr.tolist() == [0, 1, 3]
     assert found.histories.items.tolist() == [2, 0, 1]
-    assert found.histories.weights.tolist() == [1.0, 1.0, 5.0]
-    assert found.last_times.tolist() == [5, 8, 9]
+    assert found.histories.weights.tolist() == [1.0, 1.0, 2.0]
     assert found.histories.sequence_of(1).tolist() == [1, 0]
-    assert histories(events, _CATALOGUE, merge="max").histories.weights.tolist() == [1, 1, 3]
 
 
 @settings(max_examples=80, deadline=None)
@@ -52,7 +49,7 @@ def test_the_latest_weight_that_is_one_counts(
         latest.setdefault((user, item), np.nan)
         if factor == 1.0:
             latest[user, item] = weight
-    found = histories(events, _CATALOGUE, merge="latest")
+    found = histories(events, _CATALOGUE)
     kept, users = found.histories, np.array(found.user_ids)
     names = np.array(_CATALOGUE.item_ids)[kept.items]
     pairs = zip(users[kept.user_of_event].tolist(), names.tolist(), strict=True)
@@ -64,22 +61,17 @@ def test_the_latest_weight_that_is_one_counts(
 @given(st.lists(_EVENT, min_size=1, max_size=25))
 def test_agrees_with_the_slow_obvious_way(rows: list[tuple[str, str, int, int]]) -> None:
     events = _table(rows)
-    weights: dict[tuple[str, str], float] = defaultdict(float)
     times: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for user, item, weight, time in rows:
-        weights[user, item] += weight
+    for user, item, _, time in rows:
         times[user, item].append(time)
     found = histories(events, _CATALOGUE)
     kept = found.histories
-    assert found.merged == len(rows) - len(weights)
     assert found.user_ids == tuple(sorted({row[0] for row in rows}))
     for row, user in enumerate(found.user_ids):
         span = slice(kept.indptr[row], kept.indptr[row + 1])
         items = [_CATALOGUE.item_ids[position] for position in kept.items[span]]
-        assert sorted(items) == sorted(item for name, item in weights if name == user)
+        assert sorted(items) == sorted(item for name, item in times if name == user)
         assert (np.diff(kept.items[span]) > 0).all()
-        assert kept.weights[span].tolist() == [weights[user, item] for item in items]
-        assert found.last_times[span].tolist() == [max(times[user, item]) for item in items]
         assert kept.order is not None
         in_time = [items[place] for place in np.argsort(kept.order[span])]
         assert [min(times[user, item]) for item in in_time] == sorted(
