@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-from zipfile import ZipFile
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from opacus.accountants import PRVAccountant, RDPAccountant
-from opacus.utils.uniform_sampler import UniformWithReplacementSampler
 
 from common.arrays import Floats, Histories, Ints, State
 from common.errors import ConfigError, ReleaseError
@@ -31,7 +27,6 @@ from common.solvers.dpsgd_settings import DpSgdSettings
 from common.solvers.local_steps import LOCAL_STEP, SEED
 from common.solvers.popularity import POPULARITY
 
-SPLIT = Path(__file__).parents[3].parent / "shared" / "data" / "ml-1m-ncf.zip"
 ITEMS = 40
 
 
@@ -240,41 +235,6 @@ def test_rows_that_are_not_chosen_stay_as_they_were() -> None:
     assert np.all(everywhere != before)
 
 
-@pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning:opacus")
-@pytest.mark.parametrize("sampling_rate", [1.0, 0.2])
-def test_opacus_accountants_agree_with_the_plan(sampling_rate: float) -> None:
-    solver = solver_for(1000, rounds=2, local_steps=6, sampling_rate=sampling_rate)
-    plan = plan_for(solver)
-    prv, rdp = PRVAccountant(), RDPAccountant()
-    for release in plan.releases:
-        for _ in range(release.steps):
-            prv.step(noise_multiplier=release.noise_multiplier, sample_rate=release.sampling_rate)
-            rdp.step(noise_multiplier=release.noise_multiplier, sample_rate=release.sampling_rate)
-    assert prv.get_epsilon(plan.delta) == pytest.approx(8.0, rel=0.02)
-    assert 8.0 * 0.999 < rdp.get_epsilon(plan.delta) < 8.0 * 1.3
-
-
-def test_mechanism_samples_as_opacus_does() -> None:
-    release = Release(
-        step="x", rows=1, width=1, share=1.0, sampling_rate=0.3, steps=400, noise_multiplier=1.0
-    )
-    mechanism = GaussianSum(release, NoiseSource.seeded(3))
-    generator = torch.Generator().manual_seed(3)
-    opacus = UniformWithReplacementSampler(
-        num_samples=50, sample_rate=0.3, steps=400, generator=generator
-    )
-    ours = np.zeros((400, 50))
-    for step in range(400):
-        ours[step, mechanism.sample(50)] = 1
-        mechanism.sum([])
-    theirs = np.zeros((400, 50))
-    for step, batch in enumerate(opacus):
-        theirs[step, batch] = 1
-    for sampled in (ours, theirs):  # Bernoulli, independent: mean and variance of the size
-        assert sampled.mean() == pytest.approx(0.3, abs=0.02)
-        assert sampled.sum(axis=1).var() == pytest.approx(50 * 0.3 * 0.7, rel=0.3)
-
-
 def test_noise_comes_from_the_mechanism_alone() -> None:
     data = Data(two_tastes(np.random.default_rng(4), 40))
     solver = solver_for(40, sampling_rate=0.5)
@@ -349,17 +309,6 @@ def test_only_the_table_comes_back_from_a_client() -> None:
         assert dict(step.outputs) == {TABLE: step.inputs[TABLE]}
 
 
-def test_tastes_are_learnt_without_and_with_noise() -> None:
-    rng = np.random.default_rng(8)
-    data = Data(two_tastes(rng, 600))
-    for epsilon in (None, 8.0):
-        solver = solver_for(600, epsilon)
-        model = solver.finish(train(solver, data, NoiseSource.seeded(1)))
-        scores = model.scores(model.fold_in(data.histories))[1:]
-        likes = (np.arange(1, 600)[:, None] % 2) == (np.arange(ITEMS) < ITEMS // 2)
-        assert scores[likes].mean() > scores[~likes].mean() + 0.1
-
-
 def test_model_has_the_declared_arrays() -> None:
     solver = solver_for(40)
     model = solver.finish(solver.initial_state(0))
@@ -390,29 +339,3 @@ def test_bad_settings_are_refused(values: Mapping[str, Any]) -> None:
 def test_settings_round_trip() -> None:
     chosen = DpSgdSettings(rounds=3, optimizer="adam", row_selection=RowSelection(threshold=2.0))
     assert DpSgdSettings.load(chosen.model_dump()) == chosen
-
-
-def published_split() -> tuple[Histories, Ints]:
-    """Training events of the NCF split, and `[users, 100]`: held-out item, negatives."""
-    with ZipFile(SPLIT) as archive:
-        names = {name.rsplit("ml-1m.", 1)[-1]: name for name in archive.namelist()}
-        with archive.open(names["train.rating"]) as lines:
-            train_pairs = np.loadtxt(lines, dtype=np.int64, usecols=(0, 1))
-        with archive.open(names["test.negative"]) as lines:
-            rows = [line.decode().split("\t") for line in lines]
-    held = [int(row[0].strip("()").split(",")[1]) for row in rows]
-    negatives = np.array([row[1:] for row in rows], dtype=np.int64)
-    users, items = train_pairs.T
-    return from_pairs(users, items, len(rows), 3706), np.column_stack([held, negatives])
-
-
-@pytest.mark.skipif(not SPLIT.exists(), reason="the NCF split of MovieLens-1M is not here")
-def test_movielens_at_epsilon_eight() -> None:
-    histories, candidates = published_split()
-    facts = PublicFacts(3706, 6040, 1, 8.0, 6040**-1.1, 6040.0, private=True)
-    solver = DpSgd(DpSgdSettings(rounds=1, local_steps=4), facts)  # half the steps: quicker
-    model = solver.finish(train(solver, Data(histories), NoiseSource.seeded(0)))
-    vectors = model.fold_in(histories)
-    scores = np.einsum("ud,ukd->uk", vectors, model.item_embeddings[candidates])
-    hits = (scores[:, 1:] >= scores[:, :1]).sum(axis=1) < 10
-    assert hits.mean() >= 0.54
