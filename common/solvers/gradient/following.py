@@ -43,7 +43,7 @@ class FollowingSolver(GradientSolver):
             and self.local_steps > 1
             and (settings.optimizer, settings.momentum) == ("sgd", 0)
             and len(rates) == 1
-            and settings.sampler == "exact"
+            and self.sampler == "exact"
             and settings.row_selection is None
         )
 

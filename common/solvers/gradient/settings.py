@@ -51,8 +51,9 @@ class GradientSettings(Aggregation):
     without privacy, 500 with."""
     dropout: float | None = Field(default=None, ge=0, lt=1)
     """Absent: 0.2 without privacy. With privacy the noise does what it is for: 0 and no other."""
-    sampler: Sampler = "fast"
-    """Law of the noise."""
+    sampler: Sampler | None = None
+    """Law of the noise. Absent: `exact`, whose distance to a Gaussian takes nothing of a small δ;
+    `fast` where vectors of items are trained, and draws run to tens of millions."""
     row_selection: RowSelection | None = None
     """Noise on the items alone that enough users of a step have, as in `dpsgd`; needs
     `train_items`. Absent: all items. A network's other parameters have noise always."""

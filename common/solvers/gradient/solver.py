@@ -26,7 +26,7 @@ from common.models.networks.base import Dropout, Network
 from common.models.networks.packing import Packing
 from common.models.shared_arrays import DENSE, FEATURES, TABLE
 from common.privacy.contributions import Contributions, PlainSum
-from common.privacy.plan import ReleaseShape, RowSelection
+from common.privacy.plan import ReleaseShape, RowSelection, Sampler
 from common.solvers.base import (
     ArraySpec,
     ClientData,
@@ -142,6 +142,11 @@ class GradientSolver:
         return not self.facts.private if chosen is None else chosen
 
     @property
+    def sampler(self) -> Sampler:
+        """Law of the noise in a step."""
+        return self.settings.sampler or ("fast" if self.train_items else "exact")
+
+    @property
     def steps(self) -> tuple[Step, ...]:
         """The start, then rounds of local steps, or of one sum each."""
         start = self.settings.start_share
@@ -155,7 +160,7 @@ class GradientSolver:
                 clip_norm=self.settings.clip_norm,
                 sampling_rate=self.sampling_rate,
                 steps=self.local_steps,
-                sampler=self.settings.sampler,
+                sampler=self.sampler,
                 selection=self._selection,
             )
             for number in range(1, self.rounds + 1)

@@ -126,5 +126,23 @@ def test_no_user_moves_a_sum_by_more_than_the_clip_norm(solver: str, data: Data)
     assert 0 < max(sizes) <= grid**2
 
 
+@pytest.mark.parametrize("population", [10**4, 10**6])
+@pytest.mark.parametrize(
+    ("solver", "settings"),
+    [*((name, {}) for name in PRIVATE), ("neural", {"loss": "explicit"})],
+)
+def test_with_defaults_there_is_a_plan_for_few_users_and_for_many(
+    solver: str, settings: dict, population: int
+) -> None:
+    """The δ of many users is small, and samplers may take a tenth of it."""
+    asked = job(solver, private=True).model_copy(
+        update={
+            "settings": settings, "n_items": 1000, "population": population,
+            "signal": float(population), "delta": population**-1.1,
+        }
+    )  # fmt: skip
+    assert Schedule(asked).plan.epsilon == asked.epsilon
+
+
 def test_the_registry_is_what_the_suite_covers() -> None:
     assert set(SMALL) == set(SOLVERS)
