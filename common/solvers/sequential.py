@@ -26,9 +26,9 @@ class SequentialSettings(GradientSettings, SequentialModelSettings):
     """Settings of the training and of the network.
 
     Where `network` is absent it is `attention`, or with privacy `recency`, whose few parameters
-    bear the noise. `recency` begins where `transitions` ends; that start sets `embedding_dim`,
-    `context_dim`, `decays` and `looks_back`, and what is absent of the training is
-    `RECENCY_TRAINING`.
+    bear the noise. `recency` begins where `transitions` ends; that start has `embedding_dim`,
+    `context_dim`, `decays` and `looks_back`, which are refused here, and what is absent of the
+    training is `RECENCY_TRAINING`.
     """
 
     transitions: TransitionsSolverSettings = Field(default_factory=TransitionsSolverSettings)
@@ -55,6 +55,7 @@ RECENCY_TRAINING: Final[Mapping[str, Any]] = {
     "train_items": False,
 }
 """How `recency` is trained where a setting is absent; chosen on validation events."""
+_SIZES: Final = frozenset({"embedding_dim", "context_dim", "decays", "looks_back"})
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def _completed(settings: SequentialSettings, facts: PublicFacts) -> SequentialSe
     """With the network that the job has, and for `recency` what it begins with.
 
     Raises:
-        ConfigError: `config-invalid`, `recency` and a start of another network.
+        ConfigError: `config-invalid`, `recency` and a start or sizes of another network.
     """
     said = {name: getattr(settings, name) for name in settings.model_fields_set}
     given = {name: value for name, value in said.items() if value is not None}
@@ -128,12 +129,12 @@ def _completed(settings: SequentialSettings, facts: PublicFacts) -> SequentialSe
     if network != "recency":
         return settings
     if "start" in given:
-        raise ConfigError(
-            Code.CONFIG_INVALID,
-            f"the network `recency` begins where `transitions` ends, not at {settings.start!r}.",
-            where="start",
-            remedy="Leave it out, or name another network.",
+        raise _refused(
+            "start", f"begins where `transitions` ends, not at {settings.start!r}", "Leave it out"
         )
+    if foreign := sorted(_SIZES & set(given)):
+        where = "Say embedding_dim, decays and length in `transitions`"
+        raise _refused(foreign[0], "has the sizes of its start", where)
     first = TransitionsSolver(settings.transitions, facts).model_settings
     sizes = {
         "context_dim": first.context_dim,
@@ -143,3 +144,12 @@ def _completed(settings: SequentialSettings, facts: PublicFacts) -> SequentialSe
     }
     completed = {**RECENCY_TRAINING, **given, **sizes, "network": network}
     return SequentialSettings.load(completed, where="sequential settings")
+
+
+def _refused(where: str, what: str, remedy: str) -> ConfigError:
+    return ConfigError(
+        Code.CONFIG_INVALID,
+        f"the network `recency`, the default with privacy, {what}.",
+        where=where,
+        remedy=f"{remedy}, or name the network `attention` or `gru`.",
+    )

@@ -31,7 +31,14 @@ START: dict[str, Any] = {"subspace": {"rounds": 2, "embedding_dim": 3}}
 SMALL: dict[str, dict[str, Any]] = {
     "subspace": {"rounds": 3, "embedding_dim": 3},
     "dpsgd": {"rounds": 3, "embedding_dim": 4, "negatives": 5},
-    "sequential": {"rounds": 2, "embedding_dim": 4, "length": 6, "negatives": 9, **START},
+    "sequential": {
+        "rounds": 2,
+        "embedding_dim": 4,
+        "length": 6,
+        "negatives": 9,
+        "network": "attention",
+        **START,
+    },
     "neural": {"rounds": 2, "embedding_dim": 4, "length": 6, "negatives": 9, **START},
     "transitions": {"rounds": 2, "embedding_dim": 3, "length": 4},
     "popularity": {},

@@ -103,7 +103,10 @@ def solver_for(name: str, **settings: Any) -> Solver:
         signal=float(USERS),
         private=True,
     )
-    return make_solver(name, {**SOLVERS[name], **settings}, facts)
+    asked = {**SOLVERS[name], **settings}
+    if asked.get("network") == "recency":
+        del asked["embedding_dim"]  # its start says it
+    return make_solver(name, asked, facts)
 
 
 def state_for(solver: Solver, step: int, table: str) -> State:

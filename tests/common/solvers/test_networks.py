@@ -81,6 +81,8 @@ def circles(rng: np.random.Generator) -> list[list[int]]:
 @pytest.mark.parametrize("network", ["attention", "gru", "recency"])
 def test_a_sequential_model_learns_what_comes_next(network: str) -> None:
     settings = {**FAST, "network": network, "length": 6, "blocks": 1}
+    if network == "recency":
+        del settings["embedding_dim"]  # its start says it
     solver = make_solver("sequential", settings, facts())
     log = histories_of(circles(np.random.default_rng(0)))
     model = solver.finish(train(solver, log))
@@ -124,6 +126,13 @@ def test_recency_has_one_start(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="where `transitions` ends, not at 'random'") as caught:
         make_solver("sequential", {**settings, "start": "random"}, facts(private=True))
     assert caught.value.code is Code.CONFIG_INVALID
+
+
+@pytest.mark.parametrize("setting", [{"embedding_dim": 8}, {"decays": (0.5,)}, {"looks_back": 3}])
+def test_recency_has_the_sizes_of_its_start(setting: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="in `transitions`, or name the network") as caught:
+        make_solver("sequential", setting, facts(private=True))
+    assert next(iter(setting)) in str(caught.value)
 
 
 def groups(rng: np.random.Generator, count: int = 6) -> list[list[int]]:
