@@ -54,8 +54,8 @@ STUDIES: Final[Mapping[str, _Study]] = {
         data="ml-1m.zip",
         protocol="full",
         settings={
-            1: {**_SEQUENTIAL, "rounds": 30, "local_steps": 100},
-            8: {**_SEQUENTIAL, "rounds": 75, "local_steps": 20, "sampling_rate": 0.0212},
+            1: {**_SEQUENTIAL, "rounds": 20, "local_steps": 100},
+            8: {**_SEQUENTIAL, "rounds": 50, "local_steps": 20, "sampling_rate": 0.0212},
         },
         notes="""
 MovieLens-1M, protocol `full`: the last event of each user in time is held out and ranked among all
@@ -63,8 +63,8 @@ films that the user has no training event on, ties against it; HR@10 and NDCG@10
 this is what to compare with papers (SASRec .250/.134; with cross-entropy .315/.182). Two blocks of
 attention, 64 dimensions, the latest 100 events, cross-entropy over a user's own items and 300
 shared ones, one window of each user in a step, vectors of items from the subspace of tastes. One
-client: 30 rounds of 100 steps of about 64 users. Eight clients: 75 rounds of 20 steps of about 16
-users at each, averaged by declared users, so that both see 192,000 windows. Settings were chosen
+client: 20 rounds of 100 steps of about 64 users. Eight clients: 50 rounds of 20 steps of about 16
+users at each, averaged by declared users, so that both see 128,000 windows. Settings were chosen
 on validation events. Exact figures of a simulation, not a private release.
 """,
     ),
