@@ -23,7 +23,7 @@ SMALL: Mapping[str, Mapping[str, Any]] = {
     "subspace": {"rounds": 1, "embedding_dim": 3},
     "ials": {"rounds": 1, "embedding_dim": 3},
     "dpsgd": {"rounds": 1, "embedding_dim": 3, "negatives": 5},
-    "sequential": {"rounds": 1, "embedding_dim": 4, "length": 6, "blocks": 1, "negatives": 9},
+    "sequential": {"rounds": 1, "length": 6, "negatives": 9},
     "neural": {"rounds": 1, "embedding_dim": 4, "length": 6, "negatives": 9},
     "transitions": {"rounds": 1, "embedding_dim": 3, "length": 4},
     "popularity": {},

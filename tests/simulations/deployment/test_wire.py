@@ -96,8 +96,8 @@ def scene(laid_out: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             federation.processes.start(_node(scene, name))
         federation.wait_online(federation.shops)
         scene.runs.update(_trained(federation, bundle))
-        for name in federation.shops:
-            federation.processes.stop(name)
+        for name in federation.shops:  # who is killed leaves no counts
+            federation.processes.stop(name, wait_seconds=60.0)
         yield scene
 
 
@@ -147,6 +147,7 @@ def _trained(federation: Federation, bundle: bytes) -> Iterator[tuple[int, Path]
         yield training.run_ids[-1], training.path
 
 
+@pytest.mark.long
 def test_what_leaves_a_shop(scene: Scene, subtests: pytest.Subtests) -> None:
     """One test, since tests of one module may be dealt to several processes."""
     checks: list[Callable[[Scene], None]] = [

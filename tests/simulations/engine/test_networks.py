@@ -73,7 +73,7 @@ def test_private_sequences_begin_where_transitions_end(
 ) -> None:
     first = {"rounds": 1, "embedding_dim": 3, "length": 4}
     settings = {"rounds": 2, "length": 8, "negatives": 5, "transitions": first}
-    model = trained(prepare_run(mode=mode, solver="sequential", settings=settings))
+    model = trained(prepare_run(mode=mode, solver="sequential", settings=settings, dim=None))
     assert model.settings.network == "recency"
     assert model.settings.looks_back == 4
     assert all(np.isfinite(array).all() for array in model.arrays().values())
