@@ -22,7 +22,7 @@ SETS: Final[Mapping[str, str]] = {
 SOLVERS: Final = ("subspace", "transitions", "sequential", "neural")
 EPSILONS: Final = (None, 8.0, 4.0, 2.0)
 _EVENTS: Final[Mapping[str, int]] = {"MovieLens-1M": 100, "Online Retail": 60, "Amazon Beauty": 20}
-"""That a network reads of a user: most of what most users have."""
+"""That a network reads of a user in training: fewer where histories are short."""
 _OPEN: Final[Mapping[str, Mapping[str, Any]]] = {
     "sequential": {
         "rounds": 20, "local_steps": 100, "start": "subspace", "negatives": 300,
