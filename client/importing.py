@@ -1,5 +1,7 @@
 """New events into a client's log: what is there already is dropped, what cannot be used is named.
 
+Of an event that is dropped its rating stays, if the one that is there has none.
+
 The order is: rows set aside, then the log, then what the service had recorded is marked as taken;
 a later import deletes it. An import that was interrupted is done again, and nothing counts twice.
 """
@@ -159,17 +161,38 @@ def _read(file: Path, catalogue: Catalogue, now: datetime) -> EventFile:
 
 
 def _merged(log: pd.DataFrame, new: pd.DataFrame, before: datetime | None) -> _Merged:
-    """The log first, then what is new, in its order; without what is too old."""
+    """The log first, then what is new, in its order; without what is too old.
+
+    What was taken once stays as it is, but for a rating that comes to an event without one.
+    """
     fresh = recent_enough(new, before)
     whole = pd.concat([log, fresh], ignore_index=True) if len(log) else fresh
     repeated = whole.duplicated(SAME)
-    repeated.iloc[: len(log)] = False  # what was taken once stays as it is
+    repeated.iloc[: len(log)] = False
     merged = whole[~repeated].reset_index(drop=True)
+    rated = _rate(merged, whole[repeated])
     added = len(merged) - len(log)
     kept = without_expired(merged, before)
     too_old = len(new) - len(fresh)
     expired = too_old + len(merged) - len(kept)
-    return _Merged(kept, added, too_old, expired, len(kept) != len(log) or added > 0)
+    return _Merged(kept, added, too_old, expired, len(kept) != len(log) or added > 0 or rated)
+
+
+def _rate(events: pd.DataFrame, repeated: pd.DataFrame) -> bool:
+    """Give events without a rating the first that came with them again; whether any has got one.
+
+    Args:
+        events: changed in place.
+        repeated: the same events once more, dropped.
+    """
+    given = repeated[repeated["weight"].notna()].drop_duplicates(SAME)
+    blank = np.flatnonzero(events["weight"].isna())
+    if not len(given) or not len(blank):
+        return False
+    asked = pd.MultiIndex.from_frame(events.loc[blank, SAME])
+    found = given.set_index(SAME)["weight"].reindex(asked).to_numpy()
+    events.loc[blank, "weight"] = found
+    return bool(np.isfinite(found).any())
 
 
 def _sorted_out(
@@ -177,7 +200,7 @@ def _sorted_out(
 ) -> tuple[pd.DataFrame, list[RecordedEvent]]:
     """Recorded events as a table, and those about items that are in the catalogue no more.
 
-    Nobody has said how the shopper rates the item: the weight is not there, NaN.
+    Where nobody has said how the shopper rates the item, the weight is not there, NaN.
     """
     known = catalogue.positions([event.item_id for event in taken]) >= 0
     mine = [event for event, fits in zip(taken, known, strict=True) if fits]
@@ -187,7 +210,8 @@ def _sorted_out(
         [1.0] * len(mine),
         np.array([event.microseconds for event in mine], dtype=np.int64),
     )
-    return table.assign(weight=np.nan), [
+    ratings = [np.nan if event.rating is None else event.rating for event in mine]
+    return table.assign(weight=np.array(ratings, dtype=np.float64)), [
         event for event, fits in zip(taken, known, strict=True) if not fits
     ]
 
@@ -200,10 +224,15 @@ def _faults_of(found: EventFile | None) -> pd.DataFrame:
 
 def _faults_about(events: list[RecordedEvent]) -> pd.DataFrame:
     rows = [
-        (event.seq, "item_id", "unknown-item", event.item_id, json.dumps(event[2:]), RECORDED)
+        (event.seq, "item_id", "unknown-item", event.item_id, json.dumps(_told(event)), RECORDED)
         for event in events
     ]
     return pd.DataFrame(rows, columns=_FAULTS)
+
+
+def _told(event: RecordedEvent) -> tuple[str | int | float | None, ...]:
+    """Who, what, when, and how it was rated, if it was."""
+    return event[2:5] if event.rating is None else event[2:]
 
 
 def _set_aside(files: DataFiles, faults: pd.DataFrame, now: datetime) -> None:

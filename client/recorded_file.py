@@ -29,7 +29,8 @@ CREATE TABLE IF NOT EXISTS event (
     event_id TEXT NOT NULL UNIQUE,
     user_id TEXT NOT NULL,
     item_id TEXT NOT NULL,
-    microseconds INTEGER NOT NULL
+    microseconds INTEGER NOT NULL,
+    rating REAL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS event_user ON event (user_id);
 CREATE TABLE IF NOT EXISTS sealed (
@@ -88,10 +89,25 @@ def connect(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA secure_delete = ON")
         connection.execute("PRAGMA temp_store = MEMORY")
         connection.executescript(_SCHEMA)
+        _add_ratings(connection)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _add_ratings(connection: sqlite3.Connection) -> None:
+    """Give a file of before ratings its column: nobody has rated what it holds."""
+    if _has_ratings(connection):
+        return
+    with transaction(connection):
+        if not _has_ratings(connection):  # nobody else was here first
+            connection.execute("ALTER TABLE event ADD COLUMN rating REAL")
+
+
+def _has_ratings(connection: sqlite3.Connection) -> bool:
+    query = "SELECT 1 FROM pragma_table_info('event') WHERE name = 'rating'"
+    return connection.execute(query).fetchone() is not None
 
 
 @contextmanager

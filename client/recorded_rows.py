@@ -4,8 +4,8 @@ Guarantee:
     The bytes of a sealed row are its number, a hash of the event's id under a key that is made
     of the owner's, and what the owner's key alone opens, bound to the row's number. So the
     file shows how many rows there are, in which order they came, and their sizes in steps of
-    64 bytes: no shopper, no item, no time, no event's id, and not which rows are of one
-    shopper. Not noticed: rows that were left out, and an older row of the same number that was
+    64 bytes: no shopper, no item, no time, no rating, no event's id, and not which rows are of
+    one shopper. Not noticed: rows that were left out, and an older row of the same number that was
     put back.
 """
 
@@ -40,13 +40,17 @@ _STATE: Final = f"{RECORDED}/state/seal"
 
 
 class RecordedEvent(NamedTuple):
-    """One event that the service recorded. Sensitive."""
+    """One event that the service recorded. Sensitive.
+
+    `rating` is None where nobody gave one, as in every row of before there were any.
+    """
 
     seq: int
     event_id: str
     user_id: str
     item_id: str
     microseconds: int
+    rating: float | None = None
 
 
 class Form(NamedTuple):
@@ -98,8 +102,8 @@ class PlainRows(Rows):
     def put(self, event: RecordedEvent) -> None:
         """Write a row."""
         self._connection.execute(
-            "INSERT INTO event (seq, event_id, user_id, item_id, microseconds)"
-            " VALUES (?, ?, ?, ?, ?)",
+            "INSERT INTO event (seq, event_id, user_id, item_id, microseconds, rating)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
             event,
         )
 
@@ -115,13 +119,13 @@ class PlainRows(Rows):
         """Delete rows."""
         self._connection.executemany("DELETE FROM event WHERE seq = ?", [(seq,) for seq in seqs])
 
-    def items_of(self, user_id: str) -> list[str]:
-        """Items of a shopper's events, each once, in the order of their last ones."""
-        events = self._select("WHERE user_id = ? ORDER BY microseconds DESC, seq DESC", user_id)
-        return list(dict.fromkeys(event.item_id for event in events))[::-1]
+    def of_user(self, user_id: str) -> Iterator[RecordedEvent]:
+        """A shopper's events, increasing by number."""
+        return self._select("WHERE user_id = ? ORDER BY seq", user_id)
 
     def _select(self, which: str, value: object) -> Iterator[RecordedEvent]:
-        query = f"SELECT seq, event_id, user_id, item_id, microseconds FROM event {which}"  # noqa: S608
+        columns = "seq, event_id, user_id, item_id, microseconds, rating"
+        query = f"SELECT {columns} FROM event {which}"  # noqa: S608
         return (RecordedEvent(*row) for row in self._connection.execute(query, (value,)))
 
 

@@ -109,6 +109,8 @@ class ClientStore(ClientPlace):
         user_ids: `[users]`, in the order of `histories`.
         rated: training events with the latest rating of each for its weight, NaN for one that
             came without; for readers of weights alone (`common.solvers.base.given_to`).
+        rated_at: `[entries]` of `rated`, when each was rated so, in microseconds since 1970 UTC;
+            0 for none.
         histories: the same; every interaction counts as 1.
         heldout: catalogue position of each user's held-out item, -1 for none, `[users]`.
         snapshot: SHA-256 of the files that histories and held-out items came from, sealed or
@@ -118,6 +120,7 @@ class ClientStore(ClientPlace):
 
     user_ids: tuple[str, ...]
     rated: Histories
+    rated_at: Ints
     histories: Histories
     heldout: Ints | None
     snapshot: str
@@ -245,6 +248,7 @@ def _read(
         catalogue=catalogue,
         user_ids=rows.user_ids,
         rated=rows.histories,
+        rated_at=rows.weighed_at,
         histories=rows.histories.unweighted(),
         heldout=None
         if heldout is None

@@ -30,6 +30,7 @@ from client.service.shelf import Shelf, categories_of
 from client.service.v1 import recommender_pb2 as pb
 from common.arrays import Floats, Histories, Ints
 from common.errors import ArtifactError, Code
+from common.models.weights import RatingUnits
 
 __all__ = ["bundle", "explain", "profile", "recommend", "search", "similar_items"]
 
@@ -50,8 +51,10 @@ def recommend(desk: Desk, request: pb.RecommendRequest) -> pb.RecommendReply:
     vector = served.vector(history)
     allowed[context if request.include_known else history.items] = False
     scores = served.scores(vector)
-    items = _items(stock.shelf, top_items(scores, count, allowed), scores)
-    return pb.RecommendReply(basis=desk.basis(_method(vector), served), items=items)
+    best = top_items(scores, count, allowed)
+    items = _items(stock.shelf, best, served.shown(vector, scores))
+    basis = desk.basis(_method(vector), served, scored=True)
+    return pb.RecommendReply(basis=basis, items=items)
 
 
 def similar_items(desk: Desk, request: pb.SimilarItemsRequest) -> pb.SimilarItemsReply:
@@ -98,13 +101,14 @@ def bundle(
     for _ in range(count):
         still()
         allowed[chosen] = False
-        scores = served.scores(served.vector(stock.history(chosen)))
+        vector = served.vector(stock.history(chosen))
+        scores = served.scores(vector)
         best = top_items(scores, 1, allowed)
         if not len(best):
             break
-        items += _items(stock.shelf, best, scores)
+        items += _items(stock.shelf, best, served.shown(vector, scores))
         chosen = np.concatenate([chosen, best])
-    basis = desk.basis(pb.ITEMS if known else pb.POPULARITY, served)
+    basis = desk.basis(pb.ITEMS if known else pb.POPULARITY, served, scored=True)
     return pb.BundleReply(basis=basis, items=items)
 
 
@@ -146,19 +150,21 @@ def explain(
     history = desk.history(stock, user_id, context)
     vector = served.vector(history)
     score = float(served.scores(vector)[item])
-    basis = desk.basis(_method(vector), served)
+    basis = desk.basis(_method(vector), served, scored=True)
     if basis.method != pb.SHOPPER:
+        score = float(served.shown(vector, np.array([score]))[0])
         return pb.ExplainReply(basis=basis, score=score, base=score)
     terms = served.terms(history, vector, item, still)
     order = np.lexsort((history.items, -terms.amounts))
     rows = [_contribution(shelf, history, terms.amounts, place) for place in order.tolist()]
-    return pb.ExplainReply(
+    reply = pb.ExplainReply(
         basis=basis,
         score=score,
         base=score - terms.total,
         contributions=rows,
         attribution=pb.TERMS if terms.exact else pb.LEFT_OUT,
     )
+    return reply if served.units is None else _in_ratings(reply, served.units)
 
 
 def profile(desk: Desk, request: pb.ProfileRequest) -> pb.ProfileReply:
@@ -235,6 +241,15 @@ def _contribution(shelf: Shelf, history: Histories, terms: Floats, place: int) -
     return pb.Contribution(
         item_id=shelf.item_ids[item], amount=float(terms[place]), title=shelf.titles[item]
     )
+
+
+def _in_ratings(reply: pb.ExplainReply, units: RatingUnits) -> pb.ExplainReply:
+    """The same in units of ratings: base and amounts still make the score, which has no bounds."""
+    reply.score = units.mean + units.scale * reply.score
+    reply.base = units.mean + units.scale * reply.base
+    for part in reply.contributions:
+        part.amount *= units.scale
+    return reply
 
 
 def _shares(shelf: Shelf, places: Ints) -> list[pb.CategoryShare]:

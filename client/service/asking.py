@@ -34,6 +34,7 @@ class Asked:
         query: words.
         categories: of the items of the answer.
         top: most items of the answer; 0 for the method's own number.
+        rating: of the event that is recorded; None for none.
     """
 
     user: str
@@ -41,6 +42,7 @@ class Asked:
     query: str
     categories: tuple[str, ...]
     top: int
+    rating: float | None = None
 
 
 def answer(folder: Path, at: str, roots: Path | None, question: str, asked: Asked) -> Message:
@@ -72,7 +74,8 @@ def _request(question: str, asked: Asked) -> tuple[str, Message]:
     """Method and request."""
     wanted, top = pb.Filter(categories=asked.categories), asked.top
     user, items, first = asked.user, asked.items, next(iter(asked.items), "")
-    event = pb.Event(event_id=f"ask-{time.time_ns()}", user_id=user, item_id=first)
+    name = f"ask-{time.time_ns()}"
+    event = pb.Event(event_id=name, user_id=user, item_id=first, rating=asked.rating)
     requests: dict[str, tuple[str, Message]] = {
         "recommend": (
             "Recommend",

@@ -60,6 +60,9 @@ def ask(
         list[str] | None, typer.Option(help="Only items of a category; may be given twice.")
     ] = None,
     top: Annotated[int, typer.Option(help="Most items of the answer; 0: the method's own.")] = 0,
+    rating: Annotated[
+        float | None, typer.Option(help="How the shopper rates the item, for record.")
+    ] = None,
     output: FormatOption = Format.TEXT,
 ) -> None:
     """Call the service as the shop does, and show what it says."""
@@ -67,7 +70,7 @@ def ask(
     def work() -> None:
         from client.service.asking import Asked, answer, show
 
-        asked = Asked(user, tuple(item or ()), query, tuple(category or ()), top)
+        asked = Asked(user, tuple(item or ()), query, tuple(category or ()), top, rating)
         show(answer(client_dir, at, roots, str(question), asked), as_json=output is Format.JSON)
 
     finish(work)

@@ -65,21 +65,26 @@ class Desk:
 
     def had(self, stock: Stock, user_id: str) -> tuple[Ints, Ints]:
         """Positions of a shopper's items, oldest first: in the log, recorded by the service."""
-        if not user_id:
-            return stock.shelf.known(()), stock.shelf.known(())
         recorded = stock.shelf.known(self.recorded.items_of(user_id))
         return stock.in_log(user_id), recorded
 
     def history(self, stock: Stock, user_id: str, context: Iterable[int] = ()) -> Histories:
         """One shopper's items, each once, those of the context as the newest; and their ratings."""
-        return stock.history(*self.had(stock, user_id), list(context), user_id=user_id)
+        if not user_id:
+            return stock.history(list(context))
+        items, ratings = self.recorded.met(user_id)
+        parts = stock.in_log(user_id), stock.shelf.known(items), list(context)
+        return stock.history(*parts, user_id=user_id, recorded=ratings)
 
-    def basis(self, method: pb.Method, served: Served | None = None) -> pb.Basis:
+    def basis(
+        self, method: pb.Method, served: Served | None = None, *, scored: bool = False
+    ) -> pb.Basis:
         """What an answer rests on.
 
         Args:
             method: how it was made.
             served: the model; None where none was used.
+            scored: it has scores of the model's own.
         """
         return pb.Basis(
             model_version="" if served is None else served.version,
@@ -88,4 +93,5 @@ class Desk:
             method=method,
             personal=method in (pb.SHOPPER, pb.RECORDS),
             held_back=self.models.held_back or self.stock_file.held_back,
+            scores_are_ratings=scored and served is not None and served.units is not None,
         )

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 from client.recorded_file import RECORDED, begin_file, connect, guarded, transaction
 from client.recorded_log import seal_if_wanted
 from client.recorded_rows import Form, PlainRows, RecordedEvent, Rows, form_of, rows_in
 
-__all__ = ["RECORDED", "Event", "Recorded", "Written"]
+__all__ = ["RECORDED", "Event", "Met", "Rating", "Recorded", "Written"]
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,54 @@ class Event:
         item_id: an item of the catalogue.
         microseconds: when it happened, since 1970 UTC; None: now, and on a repetition what
             was written then.
+        rating: positive and finite; None: nobody said.
     """
 
     event_id: str
     user_id: str
     item_id: str
     microseconds: int | None
+    rating: float | None = None
+
+
+class Rating(NamedTuple):
+    """How a shopper rates an item, and since when. Sensitive."""
+
+    value: float
+    microseconds: int
+
+
+class Met:
+    """What one shopper has events with. Sensitive."""
+
+    __slots__ = ("_last", "_ratings")
+
+    def __init__(self, events: Iterable[RecordedEvent] = ()) -> None:
+        self._last: dict[str, tuple[int, int]] = {}
+        self._ratings: dict[str, Rating] = {}
+        for event in events:
+            self.add(event)
+
+    def add(self, event: RecordedEvent) -> None:
+        """Take one more event, whose number is greater than those before."""
+        item, place = event.item_id, (event.microseconds, event.seq)
+        self._last[item] = max(place, self._last.get(item, place))
+        known = self._ratings.get(item)
+        if event.rating is not None and (known is None or known.microseconds < event.microseconds):
+            self._ratings[item] = Rating(event.rating, event.microseconds)
+
+    @property
+    def items(self) -> list[str]:
+        """Items, each once, in the order of their last events."""
+        return sorted(self._last, key=self._last.__getitem__)
+
+    @property
+    def ratings(self) -> dict[str, Rating]:
+        """The latest rating of each item that has one; of one moment the first that came.
+
+        It is what an import makes of them, for which events of one moment are one event.
+        """
+        return self._ratings.copy()
 
 
 @dataclass(frozen=True)
@@ -116,36 +158,41 @@ class Recorded:
         """Items of a shopper's events, each once, in the order of their last ones.
 
         Raises:
+            DataError: as `met`.
+        """
+        return self.met(user_id)[0]
+
+    def met(self, user_id: str) -> tuple[list[str], dict[str, Rating]]:
+        """Items of a shopper's events as in `Met`, and their ratings.
+
+        Raises:
             DataError: the file is damaged, or `store-sealed`.
         """
         with self._reading, guarded(self._path), transaction(self._reader, "DEFERRED"):
             rows = rows_in(self._reader, self._folder)
             if isinstance(rows, PlainRows):
                 self._shoppers = _Shoppers()
-                return rows.items_of(user_id)
-            return self._shoppers.items_of(user_id, rows, form_of(self._reader))
+                found = Met(rows.of_user(user_id))
+            else:
+                found = self._shoppers.met(user_id, rows, form_of(self._reader))
+            return found.items, found.ratings
 
 
 class _Shoppers:
-    """Which items each shopper has, in memory: in the file nobody can look them up."""
+    """What each shopper has met, in memory: in the file nobody can look it up."""
 
     def __init__(self) -> None:
         self._generation, self._last = -1, 0
-        self._items: dict[str, dict[str, tuple[int, int]]] = {}
+        self._met: dict[str, Met] = {}
 
-    def items_of(self, user_id: str, rows: Rows, form: Form) -> list[str]:
-        """Items of one, with the events that have come since."""
+    def met(self, user_id: str, rows: Rows, form: Form) -> Met:
+        """What one has met, with the events that have come since."""
         if self._generation != form.generation:
-            self._generation, self._last, self._items = form.generation, 0, {}
+            self._generation, self._last, self._met = form.generation, 0, {}
         for event in rows.after(self._last):
-            items, place = (
-                self._items.setdefault(event.user_id, {}),
-                (event.microseconds, event.seq),
-            )
-            items[event.item_id] = max(place, items.get(event.item_id, place))
+            self._met.setdefault(event.user_id, Met()).add(event)
             self._last = event.seq
-        last = self._items.get(user_id, {})
-        return sorted(last, key=last.__getitem__)
+        return self._met.get(user_id, Met())
 
 
 def _put(rows: Rows, event: Event, now: int) -> bool | None:
@@ -154,8 +201,9 @@ def _put(rows: Rows, event: Event, now: int) -> bool | None:
     if there is None:
         time = now if event.microseconds is None else event.microseconds
         ids = (event.event_id, event.user_id, event.item_id)
-        rows.put(RecordedEvent(rows.next_seq(), *ids, time))
+        rows.put(RecordedEvent(rows.next_seq(), *ids, time, event.rating))
         return True
-    same = (there.user_id, there.item_id) == (event.user_id, event.item_id)
+    mine = (event.user_id, event.item_id, event.rating)
+    same = (there.user_id, there.item_id, there.rating) == mine
     same_time = event.microseconds in (None, there.microseconds)
     return False if same and same_time else None

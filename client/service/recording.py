@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -46,7 +47,8 @@ def record_events(desk: Desk, request: pb.RecordEventsRequest) -> pb.RecordEvent
 def _event(sent: pb.Event) -> Event:
     time = sent.time.seconds * 10**6 + sent.time.nanos // 1000 if sent.HasField("time") else None
     ids = (sent.event_id.strip(), sent.user_id.strip(), sent.item_id.strip())
-    return Event(*ids, microseconds=time)
+    rating = sent.rating if sent.HasField("rating") else None
+    return Event(*ids, microseconds=time, rating=rating)
 
 
 def _fault(event: Event, sent: pb.Event, shelf: Shelf, now: datetime) -> tuple[str, str] | None:
@@ -59,8 +61,8 @@ def _fault(event: Event, sent: pb.Event, shelf: Shelf, now: datetime) -> tuple[s
             return field, "too-long"
     if event.item_id not in shelf:
         return "item_id", "unknown-item"
-    reason = _time_fault(event, sent, now)
-    return None if reason is None else ("time", reason)
+    faults = {"time": _time_fault(event, sent, now), "rating": _rating_fault(event.rating)}
+    return next(((field, reason) for field, reason in faults.items() if reason), None)
 
 
 def _time_fault(event: Event, sent: pb.Event, now: datetime) -> str | None:
@@ -71,6 +73,15 @@ def _time_fault(event: Event, sent: pb.Event, now: datetime) -> str | None:
     if event.microseconds < 0:
         return "before-1970"
     return "in-the-future" if event.microseconds > _microseconds(now + _AHEAD) else None
+
+
+def _rating_fault(rating: float | None) -> str | None:
+    """As of an import: what is no weight in a file is no rating here."""
+    if rating is None:
+        return None
+    if not math.isfinite(rating):
+        return "not-finite"
+    return None if rating > 0 else "not-positive"
 
 
 def _microseconds(time: datetime) -> int:

@@ -15,7 +15,7 @@ from common.arrays import Floats, Histories
 from common.models.base import Model
 from common.models.explain import Terms, terms_of, terms_without
 from common.models.mf import MatrixFactorisation
-from common.models.weights import histories_for
+from common.models.weights import RatingUnits, histories_for, rating_units
 
 __all__ = ["Served", "Serving"]
 
@@ -80,6 +80,21 @@ class Served:
         """
         found = np.asarray(self.model.scores(vector)[0], dtype=np.float64)
         return np.pad(found, (0, self._unknown), constant_values=np.nan)
+
+    @property
+    def units(self) -> RatingUnits | None:
+        """What scores are in units of, of a model that predicts ratings; None of any other."""
+        return rating_units(self.model)
+
+    def shown(self, vector: Floats, scores: Floats) -> Floats:
+        """Scores as an answer shows them, `[items]`: expected ratings where the model has any.
+
+        Popularity is no rating: for a zero vector all are the mean.
+        """
+        units = self.units
+        if units is None:
+            return scores
+        return units.ratings(scores if vector.any() else np.zeros_like(scores))
 
     @cached_property
     def directions(self) -> NDArray[np.float32]:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
+from typing import Final
 
 import numpy as np
 
 from client.data_files import EVENTS, SEALED, stamp_of
+from client.service.recorded import Rating
 from client.service.reloading import Reloading
 from client.service.shelf import Shelf
 from client.store import CLIENT_TOML, ClientSettings, ClientStore, forget_opened
 from common.arrays import Floats, Histories, Ints
 
 __all__ = ["Stock", "stock_of"]
+
+_NONE: Final[Mapping[str, Rating]] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -41,32 +46,53 @@ class Stock:
             return np.zeros(0, dtype=np.int64)
         return self.store.histories.sequence_of(row)
 
-    def history(self, *parts: Iterable[int], user_id: str = "") -> Histories:
+    def history(
+        self, *parts: Iterable[int], user_id: str = "", recorded: Mapping[str, Rating] = _NONE
+    ) -> Histories:
         """One shopper's history of positions, each item once.
 
-        An item's weight is the shopper's rating in the log, NaN where it has none: what the
-        service records and what a context names comes without. Which models get to see weights
-        is `common.models.weights`'.
+        An item's weight is the shopper's latest rating, of the log or recorded, and NaN where
+        there is none: what a context names comes without. It is what the log will have once the
+        recorded events are in it. Which models get to see weights is `common.models.weights`'.
 
         Args:
             parts: in the order of time, and so within each; an item's place is its last one.
             user_id: whose ratings; empty for nobody's.
+            recorded: ratings of items that are in `parts`, or in no catalogue.
         """
         met = np.concatenate([np.asarray(part, dtype=np.int64) for part in parts])
         items, before_last = np.unique(met[::-1], return_index=True)
         order = np.argsort(np.argsort(-before_last))
         bounds = np.array([0, len(items)], dtype=np.int64)
-        return Histories(bounds, items, self._ratings(user_id, items), len(self.shelf), order)
+        ratings = self._ratings(user_id, items, recorded)
+        return Histories(bounds, items, ratings, len(self.shelf), order)
 
-    def _ratings(self, user_id: str, items: Ints) -> Floats:
-        """A shopper's ratings in the log of `items`, increasing; NaN for none, `[items]`."""
+    def _ratings(self, user_id: str, items: Ints, recorded: Mapping[str, Rating]) -> Floats:
+        """A shopper's latest ratings of `items`, increasing; NaN for none, `[items]`.
+
+        Of one moment the log's: there an import leaves it as it is.
+        """
+        ratings, times = self._logged(user_id, items)
+        for item_id, rating in recorded.items():
+            if item_id not in self.shelf:
+                continue
+            place = np.searchsorted(items, self.shelf.position(item_id))
+            if np.isnan(ratings[place]) or rating.microseconds > times[place]:
+                ratings[place] = rating.value
+        return ratings
+
+    def _logged(self, user_id: str, items: Ints) -> tuple[Floats, Ints]:
+        """Ratings in the log of `items`, and their times, `[items]` each."""
         ratings: Floats = np.full(len(items), np.nan)
+        times: Ints = np.zeros(len(items), dtype=np.int64)
         row = self._rows.get(user_id)
         if row is not None:
-            mine = self.store.rated.take(np.array([row]))
-            rated = np.isin(mine.items, items)
-            ratings[np.searchsorted(items, mine.items[rated])] = mine.weights[rated]
-        return ratings
+            rated, own = self.store.rated, slice(*self.store.rated.indptr[row : row + 2])
+            asked = np.isin(rated.items[own], items)
+            places = np.searchsorted(items, rated.items[own][asked])
+            ratings[places] = rated.weights[own][asked]
+            times[places] = self.store.rated_at[own][asked]
+        return ratings, times
 
 
 def stock_of(folder: Path) -> Reloading[Stock]:

@@ -30,10 +30,13 @@ class UserHistories:
         histories: one row for each user, one entry for each distinct item of theirs, in the
             order of `common.interactions.order`.
         user_ids: `[users]`, the user of each row.
+        weighed_at: `[entries]`, time of the event that each weight is of, in microseconds since
+            1970 UTC; 0 where the weight is NaN.
     """
 
     histories: Histories
     user_ids: tuple[str, ...]
+    weighed_at: Ints
 
 
 def event_table(
@@ -97,6 +100,7 @@ class _Rows:
     users: Ints
     items: Ints
     weights: Floats
+    times: Ints
 
 
 def histories(
@@ -135,7 +139,7 @@ def histories(
     ties = tie_hashes(
         pd.Index(names, dtype="str"), users, pd.Index(catalogue.item_ids, dtype="str"), items
     )
-    rows = _Rows(users, items, events["weight"].to_numpy())
+    rows = _Rows(users, items, events["weight"].to_numpy(), stamps)
     return _compress(rows, places_in_time(users, stamps, ties), names, len(catalogue))
 
 
@@ -161,20 +165,20 @@ def _compress(rows: _Rows, places: Ints, names: tuple[str, ...], n_items: int) -
     new = np.ones(len(users), dtype=bool)
     new[1:] = (users[1:] != users[:-1]) | (items[1:] != items[:-1])
     starts = np.flatnonzero(new)
-    weights = _latest(rows.weights[grouped], starts)
+    weights, times = _latest(rows.weights[grouped], rows.times[grouped], starts)
     counts = np.bincount(users[starts], minlength=len(names))
     indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     order = order_of_entries(places[grouped], np.cumsum(new) - 1, indptr)
-    return UserHistories(Histories(indptr, items[starts], weights, n_items, order), names)
+    return UserHistories(Histories(indptr, items[starts], weights, n_items, order), names, times)
 
 
-def _latest(weights: Floats, starts: Ints) -> Floats:
-    """One weight for each entry, whose events stand from `starts` on, in order of time."""
+def _latest(weights: Floats, times: Ints, starts: Ints) -> tuple[Floats, Ints]:
+    """One weight and its time for each entry, whose events stand from `starts` on, in order."""
     if not len(starts):
-        return weights
+        return weights, times
     numbers = np.where(np.isfinite(weights), np.arange(len(weights)), -1)
     last = np.maximum.reduceat(numbers, starts)
-    return np.where(last < 0, np.nan, weights[last])
+    return np.where(last < 0, np.nan, weights[last]), np.where(last < 0, 0, times[last])
 
 
 def _refuse(events: pd.DataFrame, name: str, bad: pd.Series[bool]) -> None:

@@ -29,6 +29,7 @@ from common.models.shared_arrays import (
     check_shared,
     shared_specs,
 )
+from common.models.weights import RatingUnits
 from common.privacy.inbound import ArraySpec
 
 __all__ = ["Neural", "NeuralModelSettings"]
@@ -80,6 +81,11 @@ class NeuralModelSettings(BaseSettings):
     def reads_weights(self) -> bool:
         """Whether weights of events are read, as ratings."""
         return self.loss == "explicit"
+
+    @property
+    def rating_units(self) -> RatingUnits:
+        """What a score is in units of, where ratings are read."""
+        return RatingUnits(self.rating_mean, self.rating_scale, _FARTHEST)
 
     @property
     def network(self) -> Towers:
@@ -158,6 +164,11 @@ class Neural:
         return self.settings.reads_weights
 
     @property
+    def rating_units(self) -> RatingUnits:
+        """What a score is in units of, where ratings are read."""
+        return self.settings.rating_units
+
+    @property
     def dim(self) -> int:
         """Length of what is personal of a shopper."""
         return self._network.personal_dim
@@ -189,9 +200,9 @@ class Neural:
 
         The mean where the vector is zero, and never farther from it than a rating counts.
         """
-        found = np.clip(self._scores(user_vectors), -_FARTHEST, _FARTHEST)
+        found = self._scores(user_vectors)
         found[~user_vectors.any(axis=1)] = 0.0
-        return self.settings.rating_mean + self.settings.rating_scale * found
+        return self.rating_units.ratings(found)
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         """Shared parameters by name, and the public features."""

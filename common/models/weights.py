@@ -7,11 +7,33 @@ it. Everything else is given histories of weight 1, and nothing that depends on 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from common.arrays import Histories
+import numpy as np
 
-__all__ = ["histories_for", "reads_weights"]
+from common.arrays import Floats, Histories
+
+__all__ = ["RatingUnits", "histories_for", "rating_units", "reads_weights"]
+
+
+@dataclass(frozen=True)
+class RatingUnits:
+    """What the scores of a model that predicts ratings mean. Public.
+
+    Attributes:
+        mean: the rating that a score of 0 stands for.
+        scale: ratings for each unit of the score.
+        reach: no score counts as farther from 0.
+    """
+
+    mean: float
+    scale: float
+    reach: float
+
+    def ratings(self, scores: Floats) -> Floats:
+        """Expected ratings, of any shape."""
+        return self.mean + self.scale * np.clip(scores, -self.reach, self.reach)
 
 
 @runtime_checkable
@@ -25,6 +47,19 @@ class _Asked(Protocol):
 def reads_weights(reader: object) -> bool:
     """Whether a solver or a model takes the weights of events for ratings."""
     return isinstance(reader, _Asked) and reader.reads_weights
+
+
+@runtime_checkable
+class _Predicts(Protocol):
+    """A model that can be asked for its units."""
+
+    @property
+    def rating_units(self) -> RatingUnits: ...
+
+
+def rating_units(model: object) -> RatingUnits | None:
+    """What the scores of a model are in units of; None of one that predicts no ratings."""
+    return model.rating_units if reads_weights(model) and isinstance(model, _Predicts) else None
 
 
 def histories_for(reader: object, rated: Histories) -> Histories:

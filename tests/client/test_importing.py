@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 from datetime import UTC, datetime, timedelta
@@ -69,12 +70,12 @@ def keep(folder: Path, days: int) -> None:
     path.write_text(f"retention_days = {days}\n{path.read_text()}")
 
 
-def record(folder: Path, *events: tuple[str, str, datetime]) -> Recorded:
-    """What the service writes; it is still open."""
+def record(folder: Path, *events: Any) -> Recorded:
+    """What the service writes: user, item, time, and a rating or none; it is still open."""
     service = Recorded.open(folder)
     made = [
-        Event(f"e{number}", user, item, int(time.timestamp() * 1_000_000))
-        for number, (user, item, time) in enumerate(events)
+        Event(f"e{number}", user, item, int(time.timestamp() * 1_000_000), *rating)
+        for number, (user, item, time, *rating) in enumerate(events)
     ]
     service.write(made, 0)
     return service
@@ -178,6 +179,45 @@ def test_a_rating_is_what_a_file_says_and_nothing_else(north: Path) -> None:
     assert (store.histories.weights == 1).all()
     others = np.flatnonzero(np.array(store.user_ids) != "r1")
     assert np.isnan(store.rated.take(others).weights).all()  # the shop enrolled without any
+
+
+def ratings(folder: Path, user: str) -> list[float]:
+    store = ClientStore.open(folder)
+    return store.rated.take(np.array([store.user_ids.index(user)])).weights.tolist()
+
+
+def test_ratings_that_the_service_recorded_come_into_the_log(north: Path) -> None:
+    day = datetime(2026, 3, 1, tzinfo=UTC)
+    rows = (("r1", "a", day, 4.5), ("r1", "b", day), ("r1", "c", day, 1e-3))
+    with record(north, *rows, ("r1", "gone", day, 2.0), ("r1", "gone", day)):
+        done = import_events(north, None, NOW, recorded=True)
+        assert (done.recorded, done.added, done.set_aside) == (5, 3, 2)
+    np.testing.assert_array_equal(log(north)["weight"][90:], [4.5, np.nan, 1e-3])
+    time = int(day.timestamp()) * 1_000_000
+    told = [["r1", "gone", time, 2.0], ["r1", "gone", time]]
+    assert [json.loads(raw) for raw in rejected(north)["raw"][-2:]] == told
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_rating_of_an_event_that_the_shop_s_file_has_without_one_is_not_lost(
+    north: Path, together: bool
+) -> None:
+    """The shop records as it sells, and its table of the night has no ratings."""
+    day, header = datetime(2026, 3, 1, tzinfo=UTC), "user_id,item_id,rating,datetime"
+    path = csv(north, "r1,a,2026-03-01", "r1,b,2026-03-01", "r1,c,2026-03-01")
+    if not together:
+        import_events(north, path, NOW)
+    with record(north, ("r1", "a", day, 4.0), ("r1", "a", day, 1.0), ("r1", "b", day)):
+        done = import_events(north, path if together else None, NOW, recorded=True)
+    assert (done.added, done.recorded) == (3 if together else 0, 3)
+    assert done.repeated == 3
+    np.testing.assert_array_equal(ratings(north, "r1"), [4.0, np.nan, np.nan])
+    before = (north / EVENTS).stat().st_ino
+    again = csv(north, "r1,a,5,2026-03-01", header=header)  # it is rated already
+    assert import_events(north, again, NOW).repeated == 1
+    assert (north / EVENTS).stat().st_ino == before
+    import_events(north, csv(north, "r1,b,3,2026-03-01", header=header), NOW)
+    np.testing.assert_array_equal(ratings(north, "r1"), [4.0, 3.0, np.nan])
 
 
 def test_what_was_taken_stays_until_an_import_an_hour_later(north: Path) -> None:

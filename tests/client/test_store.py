@@ -68,6 +68,9 @@ def test_ratings_lie_beside_histories_that_do_not_depend_on_them(shop: Any) -> N
     mine = rated.take(np.array([user]))
     item = store.catalogue.item_ids.index(events["item_id"][0])
     assert mine.weights[mine.items == item].tolist() == [1.5]
+    span = slice(*rated.indptr[user : user + 2])
+    (since,) = store.rated_at[span][mine.items == item].tolist()
+    assert since == again["datetime"].iloc[0].value // 1000
     assert np.isfinite(rated.weights).all()
     np.testing.assert_array_equal(rated.unweighted().weights, store.histories.weights)
 

@@ -44,20 +44,22 @@ TERMS: Attribution
 LEFT_OUT: Attribution
 
 class Basis(_message.Message):
-    __slots__ = ("model_version", "model_serial", "serving", "method", "personal", "held_back")
+    __slots__ = ("model_version", "model_serial", "serving", "method", "personal", "held_back", "scores_are_ratings")
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     MODEL_SERIAL_FIELD_NUMBER: _ClassVar[int]
     SERVING_FIELD_NUMBER: _ClassVar[int]
     METHOD_FIELD_NUMBER: _ClassVar[int]
     PERSONAL_FIELD_NUMBER: _ClassVar[int]
     HELD_BACK_FIELD_NUMBER: _ClassVar[int]
+    SCORES_ARE_RATINGS_FIELD_NUMBER: _ClassVar[int]
     model_version: str
     model_serial: int
     serving: Serving
     method: Method
     personal: bool
     held_back: str
-    def __init__(self, model_version: _Optional[str] = ..., model_serial: _Optional[int] = ..., serving: _Optional[_Union[Serving, str]] = ..., method: _Optional[_Union[Method, str]] = ..., personal: bool = ..., held_back: _Optional[str] = ...) -> None: ...
+    scores_are_ratings: bool
+    def __init__(self, model_version: _Optional[str] = ..., model_serial: _Optional[int] = ..., serving: _Optional[_Union[Serving, str]] = ..., method: _Optional[_Union[Method, str]] = ..., personal: bool = ..., held_back: _Optional[str] = ..., scores_are_ratings: bool = ...) -> None: ...
 
 class Item(_message.Message):
     __slots__ = ("item_id", "score", "title", "category")
@@ -190,16 +192,18 @@ class ExplainReply(_message.Message):
     def __init__(self, basis: _Optional[_Union[Basis, _Mapping]] = ..., score: _Optional[float] = ..., base: _Optional[float] = ..., contributions: _Optional[_Iterable[_Union[Contribution, _Mapping]]] = ..., attribution: _Optional[_Union[Attribution, str]] = ...) -> None: ...
 
 class Event(_message.Message):
-    __slots__ = ("event_id", "user_id", "item_id", "time")
+    __slots__ = ("event_id", "user_id", "item_id", "time", "rating")
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     ITEM_ID_FIELD_NUMBER: _ClassVar[int]
     TIME_FIELD_NUMBER: _ClassVar[int]
+    RATING_FIELD_NUMBER: _ClassVar[int]
     event_id: str
     user_id: str
     item_id: str
     time: _timestamp_pb2.Timestamp
-    def __init__(self, event_id: _Optional[str] = ..., user_id: _Optional[str] = ..., item_id: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    rating: float
+    def __init__(self, event_id: _Optional[str] = ..., user_id: _Optional[str] = ..., item_id: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., rating: _Optional[float] = ...) -> None: ...
 
 class RecordEventsRequest(_message.Message):
     __slots__ = ("events",)

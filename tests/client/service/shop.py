@@ -140,8 +140,12 @@ class Caller:
     def recommend(self, user_id: str, top_k: int = 10, **more) -> pb.RecommendReply:
         return self.Recommend(pb.RecommendRequest(user_id=user_id, top_k=top_k, **more))
 
-    def record(self, *events: tuple[str, str, str]) -> pb.RecordEventsReply:
-        sent = [pb.Event(event_id=e, user_id=u, item_id=i) for e, u, i in events]
+    def record(self, *events: tuple[str, ...]) -> pb.RecordEventsReply:
+        """Event, user and item of each, and a rating where there is a fourth."""
+        sent = [
+            pb.Event(event_id=e, user_id=u, item_id=i, rating=next(iter(rating), None))
+            for e, u, i, *rating in events
+        ]
         return self.RecordEvents(pb.RecordEventsRequest(events=sent))
 
 

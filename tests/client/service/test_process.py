@@ -113,6 +113,10 @@ def test_the_command_asks_what_a_shop_asks(folder):
             assert said("client", "ask", folder, question, *at, *words)["basis"]["serving"]
         done = said("client", "ask", folder, "record", *at, "--user", "u1", "--item", "i2")
         assert done["recorded"] == 1
+        words = ("--user", "u1", "--item", "i2", "--rating")
+        assert said("client", "ask", folder, "record", *at, *words, 4.5)["recorded"] == 1
+        (refused,) = said("client", "ask", folder, "record", *at, *words, "nan")["refused"]
+        assert (refused["field"], refused["reason"]) == ("rating", "not-finite")
         shown = hushrec("client", "ask", folder, "similar", *at, "--item", "i1", "--top", 2)
         assert shown.exit_code == 0
         assert len(shown.stdout.splitlines()) == 2

@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from client.sealed import make_key
-from client.service.recorded import RECORDED, Event, Recorded
+from client.service.recorded import RECORDED, Event, Rating, Recorded
 from client.store import CLIENT_TOML
 from common.errors import Code, DataError
 from tests.client.service.shop import CLIENT_TOML as SETTINGS
@@ -26,12 +27,24 @@ EVENTS = st.builds(
     st.sampled_from(["u", "ü 2"]),
     st.sampled_from(["i1", "i2"]),
     st.sampled_from([None, 0, 5]),
+    st.sampled_from([None, 1.0, 4.5]),
 )
 
 
 @pytest.fixture(params=[False, True], ids=["plain", "sealed"])
 def folder(request, tmp_path):
     return laid_out(tmp_path / "north", is_sealed=request.param)
+
+
+def latest_of(own: list[Event]) -> dict[str, Rating]:
+    """The obvious way: of those with a rating the newest, of one moment the first."""
+    found = {}
+    for item in {event.item_id for event in own}:
+        rated = [e for e in own if e.item_id == item and e.rating is not None]
+        if rated:
+            last = max(rated, key=lambda event: event.microseconds)  # the first of equal ones
+            found[item] = Rating(last.rating, last.microseconds)
+    return found
 
 
 def laid_out(folder: Path, *, is_sealed: bool = False) -> Path:
@@ -63,9 +76,10 @@ def test_it_is_a_list_that_knows_its_ids(tmp_path_factory, is_sealed, batches):
                         event.user_id,
                         event.item_id,
                         now if event.microseconds is None else event.microseconds,
+                        event.rating,
                     )
                     new += 1
-                elif (there.user_id, there.item_id) == (event.user_id, event.item_id) and (
+                elif replace(event, microseconds=there.microseconds) == there and (
                     event.microseconds in (None, there.microseconds)
                 ):
                     repeated += 1
@@ -78,7 +92,9 @@ def test_it_is_a_list_that_knows_its_ids(tmp_path_factory, is_sealed, batches):
             own = [event for event in known.values() if event.user_id == user]
             own.sort(key=lambda event: event.microseconds)  # stable: then as they came
             last_first = dict.fromkeys(event.item_id for event in reversed(own))
-            assert recorded.items_of(user) == list(last_first)[::-1]
+            items, ratings = recorded.met(user)
+            assert items == recorded.items_of(user) == list(last_first)[::-1]
+            assert ratings == latest_of(own)
 
 
 def test_it_is_the_owners_alone_even_if_it_was_not(folder):

@@ -45,15 +45,17 @@ def test_the_latest_weight_that_is_one_counts(
     events = _table([event for event, _ in rows])
     events["weight"] *= np.array([factor for _, factor in rows])
     latest: dict[tuple[str, str], float] = {}
-    for (user, item, weight, _), factor in sorted(rows, key=lambda row: row[0][3]):
+    times: dict[tuple[str, str], int] = {}
+    for (user, item, weight, time), factor in sorted(rows, key=lambda row: row[0][3]):
         latest.setdefault((user, item), np.nan)
         if factor == 1.0:
-            latest[user, item] = weight
+            latest[user, item], times[user, item] = weight, time
     found = histories(events, _CATALOGUE)
     kept, users = found.histories, np.array(found.user_ids)
     names = np.array(_CATALOGUE.item_ids)[kept.items]
-    pairs = zip(users[kept.user_of_event].tolist(), names.tolist(), strict=True)
+    pairs = list(zip(users[kept.user_of_event].tolist(), names.tolist(), strict=True))
     np.testing.assert_array_equal(kept.weights, [latest[pair] for pair in pairs])
+    assert found.weighed_at.tolist() == [times.get(pair, 0) for pair in pairs]
     assert len(kept.items) == len(latest)
 
 

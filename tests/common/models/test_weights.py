@@ -12,7 +12,7 @@ import pytest
 from common.arrays import Floats, Histories, Ints
 from common.job import Job
 from common.models.registry import KINDS, model_class
-from common.models.weights import histories_for, reads_weights
+from common.models.weights import RatingUnits, histories_for, rating_units, reads_weights
 from common.privacy.inbound import check_arrays
 from common.schedule import Schedule
 from common.solvers.base import NoisyTotal, given_to
@@ -155,6 +155,17 @@ def test_no_kind_of_model_reads_weights_but_one_that_predicts_ratings() -> None:
     settings: Any = model_class("neural").Settings
     assert not settings().reads_weights
     assert settings(loss="explicit").reads_weights
+
+
+def test_scores_have_units_where_ratings_are_read_and_nowhere_else() -> None:
+    settings: Any = model_class("neural").Settings
+    explicit = settings(loss="explicit", rating_mean=3.0, rating_scale=0.5)
+    units = rating_units(explicit)
+    assert units == RatingUnits(3.0, 0.5, 4.0)
+    shown = units.ratings(np.array([0.0, 1.0, -2.0, 4.0, 9.0, -np.inf]))
+    assert shown.tolist() == [3.0, 3.5, 2.0, 5.0, 5.0, 1.0]
+    for other in (settings(), object(), None, schedule_for("neural", EXPLICIT).solver):
+        assert rating_units(other) is None
 
 
 def test_whoever_does_not_say_so_is_given_ones() -> None:

@@ -1,0 +1,277 @@
+"""Events that are recorded with a rating: refused, kept, counted, brought into the log."""
+
+import json
+import math
+import sqlite3
+import threading
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from client.importing import import_events
+from client.recorded_file import RECORDED, transaction
+from client.recorded_log import recorded_events
+from client.recorded_rows import SealedRows, set_form
+from client.sealing import seal_folder
+from client.service.desk import Desk
+from client.service.recorded import Event, Rating, Recorded
+from client.service.v1 import recommender_pb2 as pb
+from client.store import sealer_of
+from tests.client.service.shop import ITEMS, deliver, ids, likes, make_shop, serving
+from tests.client.service.test_ratings import MEAN, MODEL, a_model, best, rate
+from tests.client.service.test_recorded import laid_out
+
+MINE = dict(zip(likes(3), (5.0, 1.0, 4.0, 2.5), strict=True))
+LOGGED = 1_760_000_000_000_000
+"""Time of the log's first event; each is a microsecond later."""
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = make_shop(tmp_path / "north")
+    rate(folder, u3=list(MINE.values()))
+    deliver(folder, model=MODEL)
+    return folder
+
+
+def at(microseconds):
+    event = pb.Event()
+    event.time.FromMicroseconds(microseconds)
+    return event.time
+
+
+def test_what_is_recorded_with_a_rating_counts_as_rated_so(folder):
+    first = likes(3)[0]
+    with serving(folder) as (_, caller):
+        done = caller.record(("new", "u3", "i0", 5.0), ("one", "guest", "i8", 1.0))
+        assert (done.recorded, list(done.refused)) == (2, [])
+        assert ids(caller.recommend("u3").items) == best({**MINE, 0: 5.0})
+        assert best({**MINE, 0: 5.0}) != best({**MINE, 0: MEAN})
+        assert ids(caller.recommend("guest").items) == best({8: 1.0})
+        caller.record(("again", "u3", f"i{first}", 1.5), ("met", "u3", f"i{first}"))
+        rated = {**MINE, 0: 5.0, first: 1.5}  # the newest, and a meeting takes nothing back
+        assert ids(caller.recommend("u3").items) == best(rated)
+        shown = caller.recommend("u3", context_item_ids=["i0"])
+        assert ids(shown.items) == best(rated)
+
+
+def test_a_rating_of_before_the_log_s_does_not_count(folder):
+    first = likes(3)[0]
+    with serving(folder) as (_, caller):
+        for name, microseconds, rating, counts in (
+            ("older", LOGGED - 1, 1.0, 5.0),
+            ("newer", LOGGED + 10**6, 2.0, 2.0),
+            ("late", LOGGED + 5 * 10**5, 4.0, 2.0),
+        ):
+            event = pb.Event(event_id=name, user_id="u3", item_id=f"i{first}", rating=rating)
+            event.time.CopyFrom(at(microseconds))
+            assert caller.RecordEvents(pb.RecordEventsRequest(events=[event])).recorded == 1
+            assert ids(caller.recommend("u3").items) == best({**MINE, first: counts}), name
+
+
+def test_an_event_is_the_same_with_the_same_rating_alone(folder):
+    with serving(folder) as (_, caller):
+        for seal in (None, folder.with_name("key")):
+            one, other = f"rated-{seal}", f"not-{seal}"
+            assert caller.record((one, "u3", "i0", 0.1), (other, "u3", "i2")).recorded == 2
+            assert caller.record((one, "u3", "i0", 0.1), (other, "u3", "i2")).repeated == 2
+            changed = ((one, "u3", "i0", 0.2), (one, "u3", "i0"), (other, "u3", "i2", 3.0))
+            done = caller.record(*changed)
+            assert [(no.index, no.reason) for no in done.refused] == [
+                (place, "conflict") for place in range(3)
+            ]
+            if seal is None:
+                seal_folder(folder, folder.with_name("key"))
+                assert caller.record((one, "u3", "i0", 0.1)).repeated == 1
+
+
+@pytest.mark.parametrize(
+    ("rating", "reason"),
+    [
+        (math.nan, "not-finite"),
+        (math.inf, "not-finite"),
+        (-math.inf, "not-finite"),
+        (0.0, "not-positive"),
+        (-0.0, "not-positive"),
+        (-3.5, "not-positive"),
+    ],
+)
+def test_what_is_no_rating_is_refused_and_the_others_kept(folder, rating, reason):
+    with serving(folder) as (_, caller):
+        done = caller.record(("bad", "u3", "i0", rating), ("good", "u3", "i2", 5e-324))
+        (refused,) = done.refused
+        assert (refused.index, refused.event_id) == (0, "bad")
+        assert (refused.field, refused.reason) == ("rating", reason)
+        assert done.recorded == 1
+        assert caller.recommend("u3").items
+    assert [(one.event_id, one.rating) for one in recorded_events(folder)] == [("good", 5e-324)]
+
+
+@pytest.mark.parametrize("model", [None, a_model("implicit")], ids=["mf", "implicit"])
+def test_other_models_answer_the_same_bytes_with_ratings_and_without(folder, tmp_path, model):
+    twin = make_shop(tmp_path / "twin")
+    rate(twin, u3=list(MINE.values()))
+    for place in (folder, twin):
+        deliver(place, 2, model)
+    asked = pb.ExplainRequest(user_id="u3", item_id="i11")
+    with serving(folder) as (service, caller), serving(twin) as (_, other):
+        caller.record(("a", "u3", "i0", 1.0), ("b", "u3", f"i{likes(3)[0]}", 5.0))
+        other.record(("a", "u3", "i0"), ("b", "u3", f"i{likes(3)[0]}"))
+        reply = caller.recommend("u3", top_k=ITEMS)
+        twins = other.recommend("u3", top_k=ITEMS)
+        twins.basis.model_serial = reply.basis.model_serial
+        assert reply.SerializeToString() == twins.SerializeToString()
+        assert caller.Explain(asked).contributions == other.Explain(asked).contributions
+        assert not reply.basis.scores_are_ratings
+        desk = service.desk
+        served = desk.models.answering(desk.stock)
+        scores = served.scores(served.vector(desk.history(desk.stock, "u3")))
+        assert [one.score for one in reply.items] == [scores[int(n[1:])] for n in ids(reply.items)]
+
+
+WEIGHTS = st.sampled_from([None, 1.0, 2.5, 5.0])
+RECORDED_EVENTS = st.lists(
+    st.tuples(st.sampled_from(["u3", "new"]), st.integers(0, 3), st.integers(0, 3), WEIGHTS),
+    max_size=8,
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(log=st.lists(WEIGHTS, min_size=4, max_size=4), recorded=RECORDED_EVENTS)
+def test_an_import_changes_no_rating_that_the_service_answers_with(tmp_path_factory, log, recorded):
+    """The log's events and the recorded ones at the same few moments, about the same few items."""
+    folder = make_shop(tmp_path_factory.mktemp("shops") / "north")
+    rows = [("u3", f"i{n}", np.nan if w is None else w, 1 + n % 2) for n, w in enumerate(log)]
+    events = pd.read_parquet(folder / "events.parquet").iloc[:4]
+    users, items, weights, times = zip(*rows, strict=True)
+    moments = pd.to_datetime(pd.Series(times) + LOGGED, unit="us", utc=True)
+    events = events.assign(user_id=users, item_id=items, weight=weights)
+    events["datetime"] = moments.astype(events["datetime"].dtype).to_numpy()
+    events["datetime"] = events["datetime"].astype("datetime64[us, UTC]")
+    events.to_parquet(folder / "events.parquet", index=False)
+    with Recorded.open(folder) as file:
+        sent = [
+            Event(f"e{n}", user, f"i{item}", LOGGED + moment, rating)
+            for n, (user, item, moment, rating) in enumerate(recorded)
+        ]
+        file.write(sent, 0)
+    desk = Desk.open(folder)
+    try:
+        before = {user: desk.history(desk.stock, user) for user in ("u3", "new")}
+        import_events(folder, None, NOW, recorded=True)
+        import_events(folder, None, NOW + timedelta(hours=2), recorded=True)
+        assert recorded_events(folder) == []
+        for user, history in before.items():
+            after = desk.history(desk.stock, user)
+            np.testing.assert_array_equal(after.items, history.items)
+            np.testing.assert_array_equal(after.weights, history.weights)
+    finally:
+        desk.close()
+
+
+OLD = """
+CREATE TABLE event (
+    seq INTEGER PRIMARY KEY,
+    event_id TEXT NOT NULL UNIQUE,
+    user_id TEXT NOT NULL,
+    item_id TEXT NOT NULL,
+    microseconds INTEGER NOT NULL
+) STRICT;
+CREATE INDEX event_user ON event (user_id);
+CREATE TABLE sealed (
+    seq INTEGER PRIMARY KEY,
+    event_hash BLOB NOT NULL UNIQUE,
+    content BLOB NOT NULL
+) STRICT;
+CREATE TABLE state (
+    id INTEGER PRIMARY KEY CHECK (id = 0),
+    generation INTEGER NOT NULL,
+    seal BLOB
+) STRICT;
+CREATE TABLE taken (
+    id INTEGER PRIMARY KEY CHECK (id = 0),
+    seq INTEGER NOT NULL,
+    microseconds INTEGER NOT NULL
+) STRICT;
+"""
+OLD_ROW = "INSERT INTO event (seq, event_id, user_id, item_id, microseconds) VALUES (?, ?, ?, ?, ?)"
+OLD_EVENTS = [(1, "a", "u", "i1", 5), (2, "b", "u", "i2", 6), (3, "c", "v", "i1", 7)]
+
+
+def old_file(folder, *, is_sealed):
+    """As it was written before events had ratings."""
+    connection = sqlite3.connect(folder / RECORDED, isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.executescript(OLD)
+    with transaction(connection):
+        if not is_sealed:
+            connection.executemany(OLD_ROW, OLD_EVENTS)
+        else:
+            sealer = sealer_of(folder)
+            set_form(connection, sealer)
+            hashed = SealedRows(connection, sealer)._hash
+            for seq, *event in OLD_EVENTS:
+                text = json.dumps(event).encode()
+                text = text.ljust(-(-len(text) // 64) * 64)
+                content = sealer.seal(text, f"{RECORDED}/sealed/content/{seq}")
+                row = (seq, hashed(event[0]), content)
+                connection.execute("INSERT INTO sealed VALUES (?, ?, ?)", row)
+    return connection
+
+
+@pytest.mark.parametrize("is_sealed", [False, True], ids=["plain", "sealed"])
+def test_a_file_of_before_ratings_goes_on(tmp_path, is_sealed):
+    folder = laid_out(tmp_path / "north", is_sealed=is_sealed)
+    old_file(folder, is_sealed=is_sealed).close()
+    assert [(*one[:5],) for one in recorded_events(folder)] == OLD_EVENTS
+    for _ in range(2):  # the second time there is nothing to do
+        with Recorded.open(folder) as recorded:
+            assert recorded.met("u") == (["i1", "i2"], {})
+            assert recorded.write([Event("b", "u", "i2", None)], 9).repeated == 1
+            assert recorded.write([Event("b", "u", "i2", 6, 4.0)], 9).conflicts == (0,)
+    with Recorded.open(folder) as recorded:
+        recorded.write([Event("d", "u", "i1", 8, 4.5)], 9)
+        assert recorded.met("u") == (["i2", "i1"], {"i1": Rating(4.5, 8)})
+    assert [one.rating for one in recorded_events(folder)] == [None] * 3 + [4.5]
+
+
+def test_an_old_file_changes_its_form_both_ways_and_keeps_ratings(tmp_path):
+    folder = laid_out(tmp_path / "north")
+    old_file(folder, is_sealed=False).close()
+    with Recorded.open(folder) as recorded:
+        recorded.write([Event("d", "u", "i1", 8, 4.123456789012345)], 9)
+        before = recorded_events(folder)
+        seal_folder(folder, tmp_path / "key")
+        assert recorded_events(folder) == before
+        assert recorded.met("u")[1] == {"i1": Rating(4.123456789012345, 8)}
+        raw = b"".join(path.read_bytes() for path in folder.glob(f"{RECORDED}*"))
+        assert b"4.1234" not in raw
+        assert np.float64(4.123456789012345).tobytes()[::-1] not in raw
+
+
+def test_an_old_file_is_brought_up_once_by_many_at_a_time_and_beside_its_writer(tmp_path):
+    folder = laid_out(tmp_path / "north")
+    writer, done = old_file(folder, is_sealed=False), []
+    begin = threading.Barrier(4)
+
+    def work(number):
+        begin.wait()
+        with Recorded.open(folder) as recorded:
+            done.append(recorded.write([Event(f"n{number}", "u", "i3", 9, 2.0)], 0).recorded)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert done == [1] * 4
+    writer.execute(OLD_ROW, (9, "old", "w", "i1", 9))  # a process of before, still running
+    writer.close()
+    found = recorded_events(folder)
+    assert len(found) == 8
+    assert [one.rating for one in found if one.user_id == "w"] == [None]
