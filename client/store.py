@@ -110,7 +110,7 @@ class ClientStore(ClientPlace):
         rated: training events with the latest rating of each for its weight, NaN for one that
             came without; for readers of weights alone (`common.solvers.base.given_to`).
         rated_at: `[entries]` of `rated`, when each was rated so, in microseconds since 1970 UTC;
-            0 for none.
+            -1 for none.
         histories: the same; every interaction counts as 1.
         heldout: catalogue position of each user's held-out item, -1 for none, `[users]`.
         snapshot: SHA-256 of the files that histories and held-out items came from, sealed or

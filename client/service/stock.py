@@ -77,14 +77,14 @@ class Stock:
             if item_id not in self.shelf:
                 continue
             place = np.searchsorted(items, self.shelf.position(item_id))
-            if np.isnan(ratings[place]) or rating.microseconds > times[place]:
+            if rating.microseconds > times[place]:
                 ratings[place] = rating.value
         return ratings
 
     def _logged(self, user_id: str, items: Ints) -> tuple[Floats, Ints]:
-        """Ratings in the log of `items`, and their times, `[items]` each."""
+        """Ratings in the log of `items`, and their times, -1 for none, `[items]` each."""
         ratings: Floats = np.full(len(items), np.nan)
-        times: Ints = np.zeros(len(items), dtype=np.int64)
+        times: Ints = np.full(len(items), -1, dtype=np.int64)
         row = self._rows.get(user_id)
         if row is not None:
             rated, own = self.store.rated, slice(*self.store.rated.indptr[row : row + 2])

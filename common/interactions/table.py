@@ -31,7 +31,7 @@ class UserHistories:
             order of `common.interactions.order`.
         user_ids: `[users]`, the user of each row.
         weighed_at: `[entries]`, time of the event that each weight is of, in microseconds since
-            1970 UTC; 0 where the weight is NaN.
+            1970 UTC; -1 where the weight is NaN.
     """
 
     histories: Histories
@@ -178,7 +178,7 @@ def _latest(weights: Floats, times: Ints, starts: Ints) -> tuple[Floats, Ints]:
         return weights, times
     numbers = np.where(np.isfinite(weights), np.arange(len(weights)), -1)
     last = np.maximum.reduceat(numbers, starts)
-    return np.where(last < 0, np.nan, weights[last]), np.where(last < 0, 0, times[last])
+    return np.where(last < 0, np.nan, weights[last]), np.where(last < 0, -1, times[last])
 
 
 def _refuse(events: pd.DataFrame, name: str, bad: pd.Series[bool]) -> None:

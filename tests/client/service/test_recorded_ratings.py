@@ -4,6 +4,7 @@ import json
 import math
 import sqlite3
 import threading
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -12,10 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from client import recorded_file
 from client.importing import import_events
-from client.recorded_file import RECORDED, transaction
+from client.recorded_file import RECORDED, connect, transaction
 from client.recorded_log import recorded_events
-from client.recorded_rows import SealedRows, set_form
+from client.recorded_rows import PlainRows, RecordedEvent, SealedRows, set_form
 from client.sealing import seal_folder
 from client.service.desk import Desk
 from client.service.recorded import Event, Rating, Recorded
@@ -64,7 +66,8 @@ def test_a_rating_of_before_the_log_s_does_not_count(folder):
     first = likes(3)[0]
     with serving(folder) as (_, caller):
         for name, microseconds, rating, counts in (
-            ("older", LOGGED - 1, 1.0, 5.0),
+            ("older", LOGGED, 1.0, 5.0),
+            ("same", LOGGED + 12, 1.0, 5.0),  # the log's thirteenth event
             ("newer", LOGGED + 10**6, 2.0, 2.0),
             ("late", LOGGED + 5 * 10**5, 4.0, 2.0),
         ):
@@ -72,6 +75,10 @@ def test_a_rating_of_before_the_log_s_does_not_count(folder):
             event.time.CopyFrom(at(microseconds))
             assert caller.RecordEvents(pb.RecordEventsRequest(events=[event])).recorded == 1
             assert ids(caller.recommend("u3").items) == best({**MINE, first: counts}), name
+        event = pb.Event(event_id="oldest", user_id="u3", item_id="i0", rating=5.0, time=at(0))
+        caller.RecordEvents(pb.RecordEventsRequest(events=[event]))
+        rated = {**MINE, first: 2.0, 0: 5.0}  # of 1970, and the only one that there is
+        assert ids(caller.recommend("u3").items) == best(rated)
 
 
 def test_an_event_is_the_same_with_the_same_rating_alone(folder):
@@ -141,7 +148,7 @@ RECORDED_EVENTS = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(log=st.lists(WEIGHTS, min_size=4, max_size=4), recorded=RECORDED_EVENTS)
 def test_an_import_changes_no_rating_that_the_service_answers_with(tmp_path_factory, log, recorded):
     """The log's events and the recorded ones at the same few moments, about the same few items."""
@@ -254,21 +261,39 @@ def test_an_old_file_changes_its_form_both_ways_and_keeps_ratings(tmp_path):
         assert np.float64(4.123456789012345).tobytes()[::-1] not in raw
 
 
-def test_an_old_file_is_brought_up_once_by_many_at_a_time_and_beside_its_writer(tmp_path):
+def test_an_old_file_is_brought_up_once_by_many_at_a_time_and_beside_its_writer(
+    tmp_path, monkeypatch
+):
+    """All of them have looked at it before the first changes it."""
     folder = laid_out(tmp_path / "north")
     writer, done = old_file(folder, is_sealed=False), []
-    begin = threading.Barrier(4)
+    looked, threads_looked, look = (
+        threading.Barrier(4, timeout=60),
+        set(),
+        recorded_file._has_ratings,
+    )
+
+    def look_and_wait(connection):
+        found, name = look(connection), threading.get_ident()
+        if name not in threads_looked:
+            threads_looked.add(name)
+            looked.wait()
+        return found
 
     def work(number):
-        begin.wait()
-        with Recorded.open(folder) as recorded:
-            done.append(recorded.write([Event(f"n{number}", "u", "i3", 9, 2.0)], 0).recorded)
+        with closing(connect(folder / RECORDED)) as connection, transaction(connection):
+            rows = PlainRows(connection)
+            rows.put(RecordedEvent(rows.next_seq(), f"n{number}", "u", "i3", 9, 2.0))
+        done.append(1)
+
+    monkeypatch.setattr(recorded_file, "_has_ratings", look_and_wait)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    monkeypatch.undo()
     assert done == [1] * 4
     writer.execute(OLD_ROW, (9, "old", "w", "i1", 9))  # a process of before, still running
     writer.close()

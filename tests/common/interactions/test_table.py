@@ -55,7 +55,7 @@ def test_the_latest_weight_that_is_one_counts(
     names = np.array(_CATALOGUE.item_ids)[kept.items]
     pairs = list(zip(users[kept.user_of_event].tolist(), names.tolist(), strict=True))
     np.testing.assert_array_equal(kept.weights, [latest[pair] for pair in pairs])
-    assert found.weighed_at.tolist() == [times.get(pair, 0) for pair in pairs]
+    assert found.weighed_at.tolist() == [times.get(pair, -1) for pair in pairs]
     assert len(kept.items) == len(latest)
 
 
