@@ -20,6 +20,7 @@ from common.arrays import Floats, Histories, Ints
 from common.config import Settings as BaseSettings
 from common.models.networks.base import POPULARITY
 from common.models.networks.packing import Packing
+from common.models.networks.pooling import Pooling
 from common.models.networks.towers import Loss, Towers
 from common.models.shared_arrays import (
     DENSE,
@@ -54,6 +55,9 @@ class NeuralModelSettings(BaseSettings):
     """Features of an item, made of the catalogue's text and labels; 0 for none."""
     recent: int = Field(default=50, ge=1, le=65_536)
     """Latest events of a shopper that are read; where no times are known, take all."""
+    pooling: Pooling = "mean"
+    """How their vectors become one: `mean`, added up; `ridge`, the regression of matrix
+    factorisation, which from the subspace of tastes begins as that model. `implicit` only."""
     blocks: int = Field(default=1, ge=0, le=12)
     """Residual layers of the user tower."""
     head: int = Field(default=16, ge=0, le=256)
@@ -75,6 +79,12 @@ class NeuralModelSettings(BaseSettings):
     def _has_a_head_to_learn(self) -> Self:
         if not self.share_head and not (self.head and self.personal_steps):
             raise ValueError("a head that is not shared needs a width and personal_steps")
+        return self
+
+    @model_validator(mode="after")
+    def _pools_what_it_reads(self) -> Self:
+        if self.pooling == "ridge" and self.loss == "explicit":
+            raise ValueError("pooling 'ridge' reads no ratings; with loss 'explicit' take 'mean'")
         return self
 
     @property
@@ -99,6 +109,7 @@ class NeuralModelSettings(BaseSettings):
             personal_steps=self.personal_steps,
             personal_rate=self.personal_rate,
             loss=self.loss,
+            pooling=self.pooling,
         )
 
     @property
@@ -184,7 +195,10 @@ class Neural:
         Zero for a shopper without events. Alone and in a batch a vector agrees to rounding.
         """
         found = np.zeros((histories.n_users, self.dim))
-        width = self.n_items * max(1, self.settings.head) if self.settings.personal_steps else 1
+        settings = self.settings
+        width = self.n_items * max(1, settings.head) if settings.personal_steps else 1
+        if settings.pooling == "ridge":
+            width = max(width, settings.embedding_dim**2)
         for users in _chunks(histories.n_users, width):
             found[users] = self._fold_in(histories.take(users))
         return found
@@ -239,7 +253,9 @@ class Neural:
         shared = self._items if self.settings.personal_steps else self._items[:0]
         with torch.no_grad():
             example = self._example(histories, own, len(shared))
-            found = self._network.personal(self._parameters, self._items[rows], shared, example)
+            found = self._network.personal(
+                self._parameters, self._items[rows], shared, example, gram=self._gram
+            )
         known = histories.lengths[:, None] > 0
         return np.where(known, found.numpy().astype(np.float64), 0.0)
 
@@ -289,6 +305,11 @@ class Neural:
         given = [self.item_table] if self.features is None else [self.item_table, self.features]
         with torch.no_grad():
             return self._network.items(self._parameters, torch.from_numpy(np.hstack(given)))
+
+    @cached_property
+    def _gram(self) -> torch.Tensor | None:
+        """Of all items, where a shopper's vector needs it."""
+        return self._network.gram(self._items) if self.settings.pooling == "ridge" else None
 
     @cached_property
     def _log_popularity(self) -> torch.Tensor:

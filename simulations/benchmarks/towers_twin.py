@@ -32,12 +32,14 @@ class TowersTwin(nn.Module):
         super().__init__()
         dim, wide = network.dim, 2 * network.dim
         self.explicit, self.head = network.loss == "explicit", network.head > 0
-        self.blocks, self.features = network.blocks, features
+        self.blocks, self.features, self.pooling = network.blocks, features, network.pooling
         layers: dict[str, nn.Module] = {}
         if features is not None:
             layers["features"] = nn.Linear(network.width, dim, bias=False)
         if self.explicit:
             layers["rated"] = nn.Linear(dim, dim, bias=False)
+        if self.pooling == "ridge":
+            layers["ridge"] = nn.Linear(1, 2, bias=False)
         for block in range(network.blocks):
             layers[f"{block}-wide"] = nn.Linear(dim, wide)
             layers[f"{block}-narrow"] = nn.Linear(wide, dim)
@@ -53,7 +55,7 @@ class TowersTwin(nn.Module):
         vectors = self.items(rows)
         if self.features is not None:
             vectors = vectors + self.layers["features"](self.features[rows])
-        scores = self._scores(self._person(vectors[:, :many], example), vectors)
+        scores = self._scores(self._person(vectors, example), vectors)
         weight = self.popularity(torch.ones(len(rows), 1))
         among_own = scores[:, :many] + weight * example["own_popularity"]
         if self.explicit:
@@ -75,15 +77,31 @@ class TowersTwin(nn.Module):
             found[stem if kind == "weight" else f"{stem}_bias"] = parameter
         return found | {POPULARITY: self.popularity.weight}
 
-    def _person(self, own: torch.Tensor, example: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """The user tower, `[batch, dim]`."""
-        known, dim = example["known"], own.shape[-1]
+    def _pooled(self, vectors: torch.Tensor, example: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Known vectors as one, `[batch, dim]`."""
+        known = example["known"]
+        own, shared = vectors[:, : known.shape[-1]], vectors[:, known.shape[-1] :]
+        mine = own * known.unsqueeze(-1)
+        if self.pooling == "ridge":
+            alpha, penalty = self.layers["ridge"](torch.ones(len(known), 1)).exp().unbind(-1)
+            weight = alpha * example["correction"].exp()
+            of_all = weight[:, None, None] * torch.einsum("bid,bie->bde", shared, shared)
+            held = penalty * (known.sum(-1) + 1) * torch.einsum("bdd->b", of_all) / own.shape[-1]
+            system = of_all + torch.einsum("bid,bie->bde", mine, own)
+            system = system + held[:, None, None] * torch.eye(own.shape[-1])
+            solved: torch.Tensor = torch.linalg.inv(system) @ mine.sum(1).unsqueeze(-1)
+            return solved.squeeze(-1)
         scale = known.sum(-1, keepdim=True).clamp(min=1).sqrt()
-        x = (own * known.unsqueeze(-1)).sum(1) / scale
+        x = mine.sum(1) / scale
         if self.explicit:
-            rated = own * (known * example["rating"]).unsqueeze(-1)
+            rated = mine * example["rating"].unsqueeze(-1)
             x = x + self.layers["rated"](rated.sum(1) / scale)
-        x = functional.layer_norm(x, (dim,))
+        return x
+
+    def _person(self, vectors: torch.Tensor, example: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """The user tower, `[batch, dim]`."""
+        dim = vectors.shape[-1]
+        x = functional.layer_norm(self._pooled(vectors, example), (dim,))
         for block in range(self.blocks):
             wide = self.layers[f"{block}-wide"](functional.layer_norm(x, (dim,)))
             x = x + self.layers[f"{block}-narrow"](functional.gelu(wide))

@@ -22,9 +22,11 @@ _SEQUENTIAL: Final[Mapping[str, Any]] = {
     "learning_rate": 3e-3,
 }
 _NEURAL: Final[Mapping[str, Any]] = {
+    "start": "subspace",
+    "pooling": "ridge",
     "rounds": 15,
     "local_steps": 100,
-    "learning_rate": 5e-3,
+    "learning_rate": 2e-3,
     "recent": 2048,  # the split carries no times
 }
 

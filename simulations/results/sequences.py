@@ -30,12 +30,18 @@ _OPEN: Final[Mapping[str, Mapping[str, Any]]] = {
     },
     "neural": {
         "rounds": 10, "local_steps": 100, "start": "subspace", "negatives": 500,
-        "learning_rate": 3e-3, "recent": 5,
+        "learning_rate": 3e-3, "recent": 5, "pooling": "ridge",
     },
 }  # fmt: skip
 _PRIVATE: Final[Mapping[str, Mapping[str, Any]]] = {
     "sequential": {},
-    "neural": {"recent": 5, "start_share": 0.9, "rounds": 4, "learning_rate": 1e-3},
+    "neural": {
+        "recent": 5,
+        "pooling": "ridge",
+        "start_share": 0.9,
+        "rounds": 4,
+        "learning_rate": 1e-3,
+    },
 }
 
 

@@ -1,7 +1,8 @@
 """Two towers and a head: a shopper's vector from their own items, an item's from its features.
 
 The item tower is y = v + f F, v the item's own vector and f its public features. The user tower
-pools the y of items that the shopper is known to have, and goes through residual layers to x.
+pools the y of items that the shopper is known to have (`pooling`), and goes through residual
+layers to x.
 The score is x·y + head(x ⊙ y) + w log popularity, the head a small network (He et al. 2017,
 "Neural collaborative filtering", with the product kept beside it: Rendle et al. 2020 show what
 is lost without).
@@ -32,12 +33,14 @@ from common.models.networks.base import (
     cross_entropies,
     uniform,
 )
+from common.models.networks.pooling import Pooling, first_ridge, pooled, ridge, weighted
 
 __all__ = ["Loss", "Towers"]
 
 Loss: TypeAlias = Literal["implicit", "explicit"]
 _WIDER: Final = 2
 _HEAD: Final = ("head_wide", "head_bias")
+_RIDGE: Final = "ridge"
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,8 @@ class Towers:
         personal_rate: length of each, in units of the gradient.
         loss: `implicit`, cross-entropy of wanted items among them and the shared ones;
             `explicit`, half the squared error of standardised ratings.
+        pooling: `mean`, the sum of known vectors, to scale; `ridge`, the regression on them,
+            of the loss `implicit`.
     """
 
     dim: int
@@ -65,6 +70,7 @@ class Towers:
     personal_steps: int
     personal_rate: float
     loss: Loss
+    pooling: Pooling = "mean"
 
     @property
     def personal_dim(self) -> int:
@@ -79,6 +85,8 @@ class Towers:
             first["features"] = np.zeros((self.width, dim), np.float32)
         if self.loss == "explicit":
             first["rated"] = uniform(rng, dim, dim)
+        if self.pooling == "ridge":
+            first[_RIDGE] = first_ridge()
         for block in range(self.blocks):
             first |= {
                 f"{block}.wide": uniform(rng, dim, wide),
@@ -98,6 +106,10 @@ class Towers:
             return given
         return given[..., : self.dim] + given[..., self.dim :] @ dense["features"]
 
+    def gram(self, items: torch.Tensor) -> torch.Tensor:
+        """Σ y yᵀ over vectors of items, `[dim, dim]`."""
+        return items.transpose(-1, -2) @ items
+
     def personal(
         self,
         dense: Dense,
@@ -105,6 +117,7 @@ class Towers:
         shared: torch.Tensor,
         example: Example,
         dropout: Dropout | None = None,
+        gram: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """What is personal of each user, `[..., personal_dim]`, by their known items alone.
 
@@ -114,8 +127,16 @@ class Towers:
             shared: of the items that everybody is given beside.
             example: see `losses`.
             dropout: None for none.
+            gram: `gram` of the whole catalogue, for `ridge`; None to estimate it by `shared`.
         """
-        person = self._tower(dense, own, example, dropout)
+        known = example["known"].to(own.dtype)
+        if self.pooling == "ridge":
+            if gram is None:
+                gram = example["correction"].exp()[..., None, None] * self.gram(shared)
+            person = ridge(dense[_RIDGE], own, known, gram)
+        else:
+            person = self._sum(dense, own, known, example)
+        person = self._tower(dense, person, dropout)
         if not self.share_head:
             zeros = torch.zeros_like(person[..., :1]).expand(*person.shape[:-1], self.head)
             person = torch.cat([person, zeros], dim=-1)
@@ -157,15 +178,19 @@ class Towers:
         person = self.personal(dense, items, others, example, dropout)
         return self._loss(dense, person, (items, others), example, "wanted")
 
-    def _tower(
-        self, dense: Dense, own: torch.Tensor, example: Example, dropout: Dropout | None
+    def _sum(
+        self, dense: Dense, own: torch.Tensor, known: torch.Tensor, example: Example
     ) -> torch.Tensor:
-        drop = dropout or (lambda values: values)
-        known = example["known"].to(own.dtype)
-        pooled = _pooled(own, known)
+        """Known vectors added up, and weighted by how they were rated, `[..., dim]`."""
+        total = pooled(own, known)
         if self.loss == "explicit":
-            pooled = pooled + _pooled(own, known * example["rating"]) @ dense["rated"]
-        x = drop(functional.layer_norm(pooled, (self.dim,)))
+            total = total + pooled(own, known * example["rating"]) @ dense["rated"]
+        return total
+
+    def _tower(self, dense: Dense, given: torch.Tensor, dropout: Dropout | None) -> torch.Tensor:
+        """The layers of the user tower, `[..., dim]`, whatever the length of what is given."""
+        drop = dropout or (lambda values: values)
+        x = drop(functional.layer_norm(given, (self.dim,)))
         for block in range(self.blocks):
             part = {
                 name: dense[f"{block}.{name}"]
@@ -237,7 +262,7 @@ class Towers:
         self, dense: Dense, person: torch.Tensor, items: torch.Tensor, by_score: torch.Tensor
     ) -> torch.Tensor:
         """Σ by_score · gradient of the score by `person`, `[..., personal_dim]`."""
-        by_vector = _weighted(by_score, items)
+        by_vector = weighted(by_score, items)
         if not self.head:
             return by_vector
         wide, bias, narrow = self._head(dense, person)
@@ -247,7 +272,7 @@ class Towers:
         by_vector = by_vector + (through @ narrow.unsqueeze(-1)).squeeze(-1)
         if self.share_head:
             return by_vector
-        by_narrow = _weighted(by_score, functional.gelu(inner))
+        by_narrow = weighted(by_score, functional.gelu(inner))
         return torch.cat([by_vector, by_narrow], dim=-1)
 
     def _head(self, dense: Dense, person: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -264,18 +289,6 @@ class Towers:
         return {name: torch.from_numpy(values) for name, values in drawn.items()}
 
 
-def _weighted(weights: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-    """Σ weight · row, `[..., dim]`.
-
-    Of a single user, whose gradients are clipped, terms are added up in one order, wherever they
-    lie in memory: a library's product of a vector and a matrix rounds by that, and where a user's
-    lie is a matter of who else takes part.
-    """
-    if weights.dim() == 1:
-        return (weights.unsqueeze(-1) * rows).sum(-2)
-    return (weights.unsqueeze(-2) @ rows).squeeze(-2)
-
-
 def _first_layer(rng: np.random.Generator, dim: int, head: int) -> dict[str, NDArray[np.float32]]:
     values = uniform(rng, dim, head), np.zeros(head, np.float32)
     return dict(zip(_HEAD, values, strict=True))
@@ -285,9 +298,3 @@ def _gelu_slope(values: torch.Tensor) -> torch.Tensor:
     """The derivative of `gelu`: Φ(v) + v φ(v)."""
     density = torch.exp(-0.5 * values.square()) / math.sqrt(2 * math.pi)
     return 0.5 * (1 + torch.erf(values / math.sqrt(2))) + values * density
-
-
-def _pooled(own: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Σ weight · vector / √(number of weights that are not zero), `[..., dim]`."""
-    total = _weighted(weights, own)
-    return total / weights.ne(0).sum(-1, keepdim=True).clamp(min=1).sqrt()

@@ -24,6 +24,7 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "attention": ("sequential", {"length": 6, "blocks": 1}),
     "gru": ("sequential", {"network": "gru", "length": 6}),
     "neural": ("neural", {"recent": 6}),
+    "ridge": ("neural", {"pooling": "ridge"}),
     "features": ("neural", {"feature_width": 3}),
     "refined": ("neural", {"personal_steps": 2}),
     "personal-head": ("neural", {"personal_steps": 1, "share_head": False, "head": 3}),
@@ -196,6 +197,7 @@ def test_arrays_that_make_no_model_are_refused(model: Model, change: str) -> Non
     [
         ("sequential", {"heads": 3}),
         ("neural", {"share_head": False}),
+        ("neural", {"pooling": "ridge", "loss": "explicit"}),
         ("neural", {"share_head": False, "personal_steps": 1, "head": 0}),
         ("neural", {"feature_width": 1 << 20}),
         ("neural", {"embedding_dim": 1}),

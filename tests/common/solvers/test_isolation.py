@@ -90,6 +90,7 @@ SOLVERS: dict[str, dict[str, Any]] = {
 RECENCY = {"network": "recency"}
 GRU = {"network": "gru", "train_items": True, "length": 12}
 PERSONAL = {"share_head": False, "personal_steps": 2, "head": 3}
+RIDGE = {"pooling": "ridge", "train_items": True}
 TOWERS = {"feature_width": 5, "train_items": True, "personal_steps": 1}
 
 
@@ -190,6 +191,9 @@ def _begun(settings: dict[str, Any]) -> dict[str, Any]:
         ("neural", PERSONAL, "ordinary"),
         ("neural", TOWERS, "ordinary"),
         ("neural", TOWERS, "tiny"),
+        ("neural", RIDGE, "ordinary"),
+        ("neural", RIDGE, "tiny"),
+        ("neural", RIDGE, "zero"),
         ("neural", {"loss": "explicit"}, "ordinary"),
     ],
 )

@@ -24,6 +24,8 @@ KINDS = {
     "refined": replace(PLAIN, personal_steps=2),
     "refined-bare": replace(PLAIN, personal_steps=1, head=0),
     "personal-head": replace(PLAIN, share_head=False, personal_steps=3),
+    "ridge": replace(PLAIN, pooling="ridge"),
+    "ridge-refined": replace(PLAIN, pooling="ridge", share_head=False, personal_steps=2),
     "explicit": replace(PLAIN, loss="explicit"),
     "explicit-refined": replace(PLAIN, loss="explicit", share_head=False, personal_steps=2),
 }

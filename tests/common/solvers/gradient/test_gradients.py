@@ -28,6 +28,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "attention": ("sequential", {"length": LENGTH, "blocks": 2}),
     "gru": ("sequential", {"network": "gru", "length": LENGTH}),
     "neural": ("neural", {"length": LENGTH, "feature_width": WIDTH, "head": 4, "blocks": 2}),
+    "ridge": ("neural", {"length": LENGTH, "pooling": "ridge", "feature_width": WIDTH}),
     "explicit": ("neural", {"length": LENGTH, "loss": "explicit", "head": 0, "blocks": 1}),
 }
 
@@ -160,6 +161,7 @@ TWINS = {
     "attention": AttentionTwin,
     "gru": RecurrentTwin,
     "neural": towers_twin,
+    "ridge": towers_twin,
     "explicit": towers_twin,
 }
 

@@ -15,8 +15,9 @@ from common.solvers.gradient.gradients import Gradients
 
 ITEMS, USERS, OWN = 900, 40, 61
 rng = np.random.default_rng(0)
-if sys.argv[1] == "neural":
-    settings = NeuralModelSettings(embedding_dim=50, head=5, personal_steps=1)
+if sys.argv[1] != "sequential":
+    pooling = sys.argv[1].removeprefix("neural, ")
+    settings = NeuralModelSettings(embedding_dim=50, head=5, personal_steps=1, pooling=pooling)
     network = settings.network
 else:
     settings = SequentialModelSettings(embedding_dim=30, heads=3, length=OWN - 1, blocks=1)
@@ -46,7 +47,7 @@ for first in (1, 2, 5):
 """
 
 
-@pytest.mark.parametrize("network", ["neural", "sequential"])
+@pytest.mark.parametrize("network", ["neural, mean", "neural, ridge", "sequential"])
 def test_a_place_in_a_chunk_moves_no_bit_at_odd_widths(network: str) -> None:
     """In a process of its own: MKL reads at its first call how it is to round."""
     done = subprocess.run(

@@ -1,0 +1,66 @@
+"""How vectors of a shopper's known items become one: their sum, or the ridge regression on them."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+__all__ = ["Pooling", "first_ridge", "pooled", "ridge", "weighted"]
+
+Pooling: TypeAlias = Literal["mean", "ridge"]
+
+_UNOBSERVED: Final = 0.1
+_PENALTY: Final = 0.05
+_LARGEST: Final = 20.0
+"""No logarithm of a weight counts as farther from zero: what a file says may be anything."""
+_TINY: Final = 1e-6
+
+
+def first_ridge() -> NDArray[np.float32]:
+    """Logarithms of α and λ to begin with, `[2]`."""
+    return np.log(np.array([_UNOBSERVED, _PENALTY], np.float32))
+
+
+def pooled(own: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Σ weight · vector / √(number of weights that are not zero), `[..., dim]`."""
+    return weighted(weights, own) / weights.ne(0).sum(-1, keepdim=True).clamp(min=1).sqrt()
+
+
+def ridge(
+    logarithms: torch.Tensor, own: torch.Tensor, known: torch.Tensor, gram: torch.Tensor
+) -> torch.Tensor:
+    """(α G + Σ y yᵀ + λ (n + 1) s I)⁻¹ Σ y over the n known items y, `[..., dim]`.
+
+    What a user's vector is in implicit matrix factorisation (Hu, Koren and Volinsky 2008; the
+    penalty grows with n as in Rendle et al. 2022, "Revisiting the performance of iALS"). With s
+    the mean of the diagonal of α G, neither weight depends on the length of the vectors.
+
+    Args:
+        logarithms: of α and λ, `[2]`.
+        own: y, `[..., own, dim]`.
+        known: 1 for a known item, 0 for others, `[..., own]`.
+        gram: G = Σ y yᵀ over the catalogue, `[..., dim, dim]`.
+    """
+    unobserved, penalty = logarithms.clamp(-_LARGEST, _LARGEST).exp()
+    of_all = unobserved * gram
+    size = torch.diagonal(of_all, dim1=-2, dim2=-1).mean(-1) + _TINY
+    count = known.sum(-1) + 1
+    held = (penalty * count * size)[..., None, None] * torch.eye(own.shape[-1]).to(own)
+    of_known = (own * known.unsqueeze(-1)).transpose(-1, -2) @ own
+    found: torch.Tensor = torch.linalg.solve_ex(of_all + of_known + held, weighted(known, own))[0]
+    return found
+
+
+def weighted(weights: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """Σ weight · row, `[..., dim]`.
+
+    Of a single user, whose gradients are clipped, terms are added up in one order, wherever they
+    lie in memory: a library's product of a vector and a matrix rounds by that, and where a user's
+    lie is a matter of who else takes part.
+    """
+    if weights.dim() == 1:
+        return (weights.unsqueeze(-1) * rows).sum(-2)
+    return (weights.unsqueeze(-2) @ rows).squeeze(-2)

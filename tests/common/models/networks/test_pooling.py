@@ -1,0 +1,68 @@
+"""The ridge of known vectors: the closed form, whatever stands behind, and finite always."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from common.models.networks.pooling import first_ridge, pooled, ridge
+
+DIM, OWN, ITEMS = 5, 6, 40
+
+
+def given(users: int = 3) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    rng = np.random.default_rng(0)
+    items = torch.from_numpy(rng.normal(size=(ITEMS, DIM)))
+    own = items[torch.from_numpy(rng.integers(0, ITEMS, (users, OWN)))]
+    known = torch.from_numpy((rng.random((users, OWN)) < 0.6).astype(np.float64))
+    return own, known, items.T @ items
+
+
+def test_it_is_the_least_of_the_squares_of_implicit_factorisation() -> None:
+    """Its gradient there is zero: Σ_known (x·y - 1 - ...) written as a loss and differentiated."""
+    own, known, gram = given()
+    logarithms = torch.tensor([-1.2, -2.5]).double()
+    found = ridge(logarithms, own, known, gram)
+    alpha, penalty = logarithms.exp()
+    held = penalty * (known.sum(-1) + 1) * alpha * torch.diagonal(gram).mean()
+    x = found.clone().requires_grad_()
+    of_known = (known * ((own @ x.unsqueeze(-1)).squeeze(-1) - 1).square()).sum()
+    of_all = alpha * torch.einsum("ud,de,ue->", x, gram, x)
+    loss = of_known + of_all + (held * x.square().sum(-1)).sum()
+    (gradient,) = torch.autograd.grad(loss, x)
+    torch.testing.assert_close(gradient, torch.zeros_like(x), atol=1e-4, rtol=0)
+    assert found.norm(dim=-1).min() > 1e-3
+
+
+def test_the_length_of_the_vectors_does_not_turn_it() -> None:
+    own, known, gram = given()
+    weights = torch.from_numpy(first_ridge())
+    one, other = ridge(weights, own, known, gram), ridge(weights, 7 * own, known, 49 * gram)
+    torch.testing.assert_close(7 * other, one, rtol=1e-4, atol=1e-6)
+
+
+def test_what_is_not_known_and_the_order_do_not_matter() -> None:
+    own, known, gram = given()
+    weights = torch.from_numpy(first_ridge())
+    changed = torch.where(known.unsqueeze(-1) > 0, own, own * -3)
+    found = ridge(weights, own, known, gram)
+    torch.testing.assert_close(ridge(weights, changed, known, gram), found)
+    order = torch.tensor([3, 1, 5, 0, 4, 2])
+    torch.testing.assert_close(ridge(weights, own[:, order], known[:, order], gram), found)
+
+
+@pytest.mark.parametrize("logarithms", [(-1e30, -1e30), (1e30, 1e30), (-1e30, 1e30), (0.0, 0.0)])
+@pytest.mark.parametrize("length", [0.0, 1.0])
+def test_it_is_finite_whatever_its_weights(logarithms: tuple[float, ...], length: float) -> None:
+    own, known, gram = given()
+    weights = torch.tensor(logarithms)
+    found = ridge(weights, (length * own).float(), known.float(), (length**2 * gram).float())
+    assert torch.isfinite(found).all()
+
+
+def test_nothing_known_is_nothing() -> None:
+    own, known, gram = given()
+    nothing = torch.zeros_like(known)
+    assert not ridge(torch.from_numpy(first_ridge()), own, nothing, gram).any()
+    assert not pooled(own, nothing).any()
