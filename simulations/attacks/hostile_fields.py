@@ -45,6 +45,7 @@ _SETTINGS: Final[tuple[tuple[str, str, tuple[Any, ...]], ...]] = (
     ("neural", "personal_rate", (0.0, 1e3, 1e300)),
     ("neural", "head", (-1, 0, 256, 10**6)),
     ("neural", "loss", ("explicit", "private")),
+    ("neural", "pooling", ("ridge", "max", "os:system")),
     ("neural", "rating_scale", (0.0, 1e-6, 1e300)),
     ("neural", "negatives", (-1, 0, 10**7, 10**8)),
     ("neural", "local_steps", (0, 2, 10**5)),

@@ -56,6 +56,7 @@ JOBS: dict[str, dict[str, Any]] = {
         },
     },
     "neural": {"solver": "neural", "settings": {**NETWORK, "personal_steps": 1, "length": 6}},
+    "ridge": {"solver": "neural", "settings": {**NETWORK, "pooling": "ridge", "length": 6}},
     "following the total": {"solver": "neural", "settings": FOLLOWING},
 }
 SENT: dict[str, Callable[[tuple[int, ...]], NDArray[Any]]] = {

@@ -48,7 +48,8 @@ def ridge(
     of_all = unobserved * gram
     size = torch.diagonal(of_all, dim1=-2, dim2=-1).mean(-1) + _TINY
     count = known.sum(-1) + 1
-    held = (penalty * count * size)[..., None, None] * torch.eye(own.shape[-1]).to(own)
+    one = torch.eye(own.shape[-1], dtype=own.dtype, device=own.device)
+    held = (penalty * count * size)[..., None, None] * one
     of_known = (own * known.unsqueeze(-1)).transpose(-1, -2) @ own
     found: torch.Tensor = torch.linalg.solve_ex(of_all + of_known + held, weighted(known, own))[0]
     return found
