@@ -76,9 +76,10 @@ films that the user has no training event on, ties against it; HR@10 and NDCG@10
 this is what to compare with papers (SASRec .250/.134; with cross-entropy .315/.182). Two blocks of
 attention, 64 dimensions, the latest 100 events, cross-entropy over a user's own items and 300
 shared ones, one window of each user in a step, vectors of items from the subspace of tastes. One
-client: 20 rounds of 100 steps of Adam, of about 64 users. Eight clients: 250 rounds of 4 plain steps
-of about 16 users at each, and Adam at the server (FedAdam, Reddi et al. 2021), so that both see
-128,000 windows. Settings were chosen on validation events. Exact figures of a simulation, not a private release.
+client: 20 rounds of 100 steps of Adam, of about 64 users. Eight clients: 250 rounds of 4 plain
+steps of about 16 users at each, and Adam at the server (FedAdam, Reddi et al. 2021), so that both
+see 128,000 windows. Settings were chosen on validation events. Exact figures of a simulation, not
+a private release.
 """,
     ),
     "neural": _Study(
@@ -90,8 +91,8 @@ of about 16 users at each, and Adam at the server (FedAdam, Reddi et al. 2021), 
 MovieLens-1M, the split and the 99 negatives of He et al. 2017, ties against the held-out item;
 HR@10 and NDCG@10, one client, no privacy (NeuMF .726/.445 with pretraining). 10 rounds of 100
 steps of about 64 users from the subspace of tastes; a shopper's vector is the regression on all
-their events, since the split has no times. Settings were chosen on validation events. Exact figures of a simulation, not a private
-release.
+their events, since the split has no times. Settings were chosen on validation events. Exact figures
+of a simulation, not a private release.
 """,
     ),
 }
