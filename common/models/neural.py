@@ -40,6 +40,8 @@ _FARTHEST: Final = 4.0
 _AT_ONCE: Final = 1 << 24
 """Numbers in memory at a time, where users are scored."""
 _USERS: Final = 256
+_SQUARES: Final = 5
+"""Matrices of a shopper that `ridge` has in memory at a time."""
 
 
 class NeuralModelSettings(BaseSettings):
@@ -57,7 +59,7 @@ class NeuralModelSettings(BaseSettings):
     """Latest events of a shopper that are read; where no times are known, take all."""
     pooling: Pooling = "mean"
     """How their vectors become one: `mean`, added up; `ridge`, the regression of matrix
-    factorisation, which from the subspace of tastes begins as that model. `implicit` only."""
+    factorisation, close to what the subspace of tastes serves by. `implicit` only."""
     blocks: int = Field(default=1, ge=0, le=12)
     """Residual layers of the user tower."""
     head: int = Field(default=16, ge=0, le=256)
@@ -192,13 +194,14 @@ class Neural:
     def fold_in(self, histories: Histories) -> Floats:
         """What is personal of each shopper, `[users, dim]`. Personal.
 
-        Zero for a shopper without events. Alone and in a batch a vector agrees to rounding.
+        Zero for a shopper without events, and for one whose vector is not finite. Alone and in
+        a batch a vector agrees to rounding.
         """
         found = np.zeros((histories.n_users, self.dim))
         settings = self.settings
         width = self.n_items * max(1, settings.head) if settings.personal_steps else 1
         if settings.pooling == "ridge":
-            width = max(width, settings.embedding_dim**2)
+            width = max(width, _SQUARES * settings.embedding_dim**2)
         for users in _chunks(histories.n_users, width):
             found[users] = self._fold_in(histories.take(users))
         return found
@@ -256,8 +259,9 @@ class Neural:
             found = self._network.personal(
                 self._parameters, self._items[rows], shared, example, gram=self._gram
             )
-        known = histories.lengths[:, None] > 0
-        return np.where(known, found.numpy().astype(np.float64), 0.0)
+        vectors = found.numpy().astype(np.float64)
+        vectors[(histories.lengths == 0) | ~np.isfinite(vectors).all(axis=1)] = 0.0
+        return vectors
 
     def _example(self, histories: Histories, own: Ints, shared: int) -> dict[str, torch.Tensor]:
         """All own events are known; every other item is a rival."""

@@ -86,8 +86,8 @@ class TowersTwin(nn.Module):
             alpha, penalty = self.layers["ridge"](torch.ones(len(known), 1)).exp().unbind(-1)
             weight = alpha * example["correction"].exp()
             of_all = weight[:, None, None] * torch.einsum("bid,bie->bde", shared, shared)
-            held = penalty * (known.sum(-1) + 1) * torch.einsum("bdd->b", of_all) / own.shape[-1]
             system = of_all + torch.einsum("bid,bie->bde", mine, own)
+            held = penalty * (known.sum(-1) + 1) * _size(of_all) + 1e-4 * _size(system)
             system = system + held[:, None, None] * torch.eye(own.shape[-1])
             solved: torch.Tensor = torch.linalg.inv(system) @ mine.sum(1).unsqueeze(-1)
             return solved.squeeze(-1)
@@ -117,3 +117,8 @@ class TowersTwin(nn.Module):
         inner = functional.gelu(self.layers["head_wide"](product))
         beside: torch.Tensor = self.layers["head_narrow"](inner).squeeze(-1)
         return scores + beside
+
+
+def _size(square: torch.Tensor) -> torch.Tensor:
+    """The mean of the diagonal, `[batch]`."""
+    return torch.einsum("bdd->b", square) / square.shape[-1]

@@ -53,10 +53,10 @@ user-level (add/remove one user), by PLD, mode `local`, which with one client is
 repetition gives other digits. Settings of `subspace` and `transitions` are their defaults, as are
 those of `sequential` with privacy, where it is the network `recency`; without privacy it is
 attention, 2,000 steps of about 64 users. `neural` reads the latest 5 events by ridge; without
-privacy it takes 1,000 such steps, with privacy 4 of all users on a tenth of the budget. Both networks are
-given the latest 100, 60 and 20 events of a user in training (MovieLens-1M, Online Retail, Amazon
-Beauty). All that differs from a default was chosen on validation events of MovieLens-1M, nothing
-on test events; on the other two sets nothing was tried before.
+privacy it takes 1,000 such steps, with privacy 4 of all users on a tenth of the budget. Both
+networks are given the latest 100, 60 and 20 events of a user in training (MovieLens-1M, Online
+Retail, Amazon Beauty). All that differs from a default was chosen on validation events of
+MovieLens-1M, nothing on test events.
 `subspace` does not know the order of events: it is what a private model had to beat. `popularity`
 is exact, `noised-popularity` has the whole budget to itself. Baskets of Online Retail have one
 time, so the order inside a basket is arbitrary. Exact figures of a simulation, not a private

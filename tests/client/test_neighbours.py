@@ -62,6 +62,7 @@ JOBS: dict[str, dict[str, Any]] = {
 SENT: dict[str, Callable[[tuple[int, ...]], NDArray[Any]]] = {
     "identical": lambda shape: np.tile(np.linspace(-1.0, 1.0, shape[-1]), (shape[0], 1)),
     "largest": lambda shape: np.full(shape, 1e6),
+    "least": lambda shape: np.full(shape, -1e6),
     "tiny": lambda shape: 1e-25 * np.tile(np.linspace(-1.0, 1.0, shape[-1]), (shape[0], 1)),
     "permuted": lambda shape: np.stack(
         [np.random.default_rng(row).permutation(shape[-1]) / 3.0 for row in range(shape[0])]

@@ -16,7 +16,8 @@ _UNOBSERVED: Final = 0.1
 _PENALTY: Final = 0.05
 _LARGEST: Final = 20.0
 """No logarithm of a weight counts as farther from zero: what a file says may be anything."""
-_TINY: Final = 1e-6
+_FLOOR: Final = 1e-4
+_TINY: Final = 1e-12
 
 
 def first_ridge() -> NDArray[np.float32]:
@@ -32,11 +33,17 @@ def pooled(own: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
 def ridge(
     logarithms: torch.Tensor, own: torch.Tensor, known: torch.Tensor, gram: torch.Tensor
 ) -> torch.Tensor:
-    """(α G + Σ y yᵀ + λ (n + 1) s I)⁻¹ Σ y over the n known items y, `[..., dim]`.
+    """(α G + Σ y yᵀ + (λ (n + 1) s + floor) I)⁻¹ Σ y over the n known items y, `[..., dim]`.
 
     What a user's vector is in implicit matrix factorisation (Hu, Koren and Volinsky 2008; the
     penalty grows with n as in Rendle et al. 2022, "Revisiting the performance of iALS"). With s
-    the mean of the diagonal of α G, neither weight depends on the length of the vectors.
+    the mean of the diagonal of α G, neither weight depends on the length of the vectors. The
+    floor is 10⁻⁴ of the mean of the diagonal of α G + Σ y yᵀ.
+
+    Guarantee:
+        No user makes it or its gradient raise, whatever the state says, so none is missed with
+        another: a system without a finite solution has one that is not finite, of that user
+        alone. The floor keeps systems of finite vectors away from that.
 
     Args:
         logarithms: of α and λ, `[2]`.
@@ -46,13 +53,17 @@ def ridge(
     """
     unobserved, penalty = logarithms.clamp(-_LARGEST, _LARGEST).exp()
     of_all = unobserved * gram
-    size = torch.diagonal(of_all, dim1=-2, dim2=-1).mean(-1) + _TINY
-    count = known.sum(-1) + 1
+    whole = of_all + (own * known.unsqueeze(-1)).transpose(-1, -2) @ own
+    held = penalty * (known.sum(-1) + 1) * _size(of_all) + _FLOOR * _size(whole) + _TINY
     one = torch.eye(own.shape[-1], dtype=own.dtype, device=own.device)
-    held = (penalty * count * size)[..., None, None] * one
-    of_known = (own * known.unsqueeze(-1)).transpose(-1, -2) @ own
-    found: torch.Tensor = torch.linalg.solve_ex(of_all + of_known + held, weighted(known, own))[0]
-    return found
+    # neither of the two raises, nor does what differentiates them; `solve` does
+    factor = torch.linalg.cholesky_ex(whole + held[..., None, None] * one)[0]
+    return torch.cholesky_solve(weighted(known, own).unsqueeze(-1), factor).squeeze(-1)
+
+
+def _size(square: torch.Tensor) -> torch.Tensor:
+    """The mean of the diagonal, `[...]`."""
+    return torch.diagonal(square, dim1=-2, dim2=-1).mean(-1)
 
 
 def weighted(weights: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:

@@ -213,3 +213,19 @@ def test_models_are_of_their_kinds() -> None:
         assert model_class(kind) is loaded
         assert issubclass(loaded.Settings, Settings)
         assert loaded.kind == kind
+
+
+@pytest.mark.parametrize("pooling", ["mean", "ridge"])
+def test_a_shopper_whose_vector_is_not_finite_gets_the_popularity(pooling: str) -> None:
+    settings = settings_of("neural", {"pooling": pooling, "feature_width": 3})
+    arrays = arrays_of(settings)
+    arrays[FEATURES] = np.full_like(arrays[FEATURES], 1e30)
+    arrays[DENSE] = np.full_like(arrays[DENSE], 1e30)
+    found: Any = model_from("neural", settings, arrays)
+    vectors = found.fold_in(histories())
+    assert np.isfinite(vectors).all()
+    lost = ~vectors.any(axis=1)
+    np.testing.assert_array_equal(
+        found.scores(vectors)[lost], np.tile(found.popularity, (lost.sum(), 1))
+    )
+    assert lost.all()

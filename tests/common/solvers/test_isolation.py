@@ -192,8 +192,7 @@ def _begun(settings: dict[str, Any]) -> dict[str, Any]:
         ("neural", TOWERS, "ordinary"),
         ("neural", TOWERS, "tiny"),
         ("neural", RIDGE, "ordinary"),
-        ("neural", RIDGE, "tiny"),
-        ("neural", RIDGE, "zero"),
+        *(("neural", RIDGE, table) for table in TABLES if table != "ordinary"),
         ("neural", {"loss": "explicit"}, "ordinary"),
     ],
 )
@@ -211,6 +210,24 @@ def test_a_round_of_a_network(name: str, settings: dict[str, Any], table: str) -
     ):
         found = by_user(solver.contribute(step, state, data, np.array(users)))
         assert found == {user: together[user] for user in users if user in together}
+
+
+@pytest.mark.parametrize("logarithm", [-1e6, -20.0, -12.0])
+def test_a_ridge_that_a_server_makes_all_but_singular(logarithm: float) -> None:
+    """Vectors on one line, and next to no penalty: no user, and no empty place, fails another."""
+    solver: Any = solver_for("neural", **_begun(RIDGE))
+    data, step = make_data(), len(solver.steps) - 1
+    state = state_for(solver, step, "ordinary")
+    shared = solver._draw(0, state).shared
+    parameters = state["parameters"].copy()
+    table, dense = parameters[:ITEMS], solver._packing.unpack(parameters[ITEMS:])
+    table[:] = np.random.default_rng(2).normal(size=ITEMS)[:, None] * np.ones(table.shape[1])
+    table[shared] = 1000.0
+    parameters[ITEMS:] = solver._packing.pack({**dense, "ridge": np.full(2, logarithm)})
+    state["parameters"] = parameters
+    whole = by_user(solver.contribute(step, state, data, np.arange(USERS)))
+    assert len(whole) == int((data.histories.lengths > 0).sum())
+    assert_alone_as_together(lambda users: solver.contribute(step, state, data, users))
 
 
 @pytest.mark.parametrize("table", TABLES)
