@@ -106,9 +106,11 @@ def _unseal(client_dir: _Folder, output: FormatOption = Format.TEXT) -> None:
 def _imported_lines(done: Imported, rejected: Path) -> Sequence[str]:
     reasons = ", ".join(f"{reason} {count}" for reason, count in done.reasons.items())
     aside = [f"{done.set_aside} rows set aside: {reasons}. They are in {rejected}."]
+    rated = [f"{done.rated} events of the log got the rating that was recorded with them."]
     expired = [f"{done.expired} events were older than they are kept, and are gone."]
     return [
         f"{done.added} events are new, {done.repeated} were there already.",
+        *(rated if done.rated else []),
         *(aside if done.set_aside else []),
         *(expired if done.expired else []),
         f"The log has {done.events} events. Jobs that have begun go on with the old one.",

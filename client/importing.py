@@ -1,6 +1,7 @@
 """New events into a client's log: what is there already is dropped, what cannot be used is named.
 
-Of an event that is dropped its rating stays, if the one that is there has none.
+A rating of the log stays, and a file changes no event of it. Where the service recorded a rating of
+an event that has none there, or that a file brings too, it counts: a file's may be a quantity.
 
 The order is: rows set aside, then the log, then what the service had recorded is marked as taken;
 a later import deletes it. An import that was interrupted is done again, and nothing counts twice.
@@ -60,6 +61,8 @@ class Imported:
         reasons: those by what is wrong, with how often.
         recorded: events that the service had recorded.
         events: in the log now.
+        rated: those that were in the log before, without a rating, and have now the one that
+            the service recorded for the same event.
     """
 
     added: int
@@ -69,6 +72,7 @@ class Imported:
     reasons: Mapping[str, int] = field(default_factory=dict)
     recorded: int = 0
     events: int = 0
+    rated: int = 0
 
 
 def import_events(
@@ -110,8 +114,8 @@ def _brought_in(
     files, before = data_files(owner.folder), oldest_kept(owner.settings.retention_days, now)
     taken = recorded_events(owner.folder) if recorded else []
     mine, unknown = _sorted_out(taken, catalogue)
-    new = pd.concat([*([] if found is None else [found.rated]), mine], ignore_index=True)
-    merged = _merged(read_events_of(files), new, before)
+    of_file = mine.iloc[:0] if found is None else found.rated
+    merged = _merged(read_events_of(files), of_file, mine, before)
     aside = pd.concat([_faults_of(found), _faults_about(unknown)], ignore_index=True)
     _set_aside(files, aside, now)
     if merged.changed:
@@ -120,12 +124,13 @@ def _brought_in(
         forget_taken(owner.folder, taken[-1].seq if taken else 0, now)
     return Imported(
         added=merged.added,
-        repeated=len(new) - merged.added - merged.too_old,
+        repeated=len(of_file) + len(mine) - merged.added - merged.too_old,
         expired=merged.expired,
         set_aside=len(unknown) + (0 if found is None else found.rejected.n_rows),
         reasons={str(k): int(v) for k, v in aside["reason"].value_counts().items()},
         recorded=len(taken),
         events=len(merged.events),
+        rated=merged.rated,
     )
 
 
@@ -146,6 +151,7 @@ class _Merged(NamedTuple):
     too_old: int
     expired: int
     changed: bool
+    rated: int
 
 
 def _read(file: Path, catalogue: Catalogue, now: datetime) -> EventFile:
@@ -160,39 +166,49 @@ def _read(file: Path, catalogue: Catalogue, now: datetime) -> EventFile:
     return found
 
 
-def _merged(log: pd.DataFrame, new: pd.DataFrame, before: datetime | None) -> _Merged:
+def _merged(
+    log: pd.DataFrame, of_file: pd.DataFrame, recorded: pd.DataFrame, before: datetime | None
+) -> _Merged:
     """The log first, then what is new, in its order; without what is too old.
 
-    What was taken once stays as it is, but for a rating that comes to an event without one.
+    What was taken once stays as it is, but for a rating that the service recorded of an event
+    without one.
     """
-    fresh = recent_enough(new, before)
-    whole = pd.concat([log, fresh], ignore_index=True) if len(log) else fresh
+    fresh = [recent_enough(part, before) for part in (of_file, recorded)]
+    whole = pd.concat([*([log] if len(log) else []), *fresh], ignore_index=True)
+    rated = _rate(whole, len(log), len(fresh[-1]))
     repeated = whole.duplicated(SAME)
     repeated.iloc[: len(log)] = False
     merged = whole[~repeated].reset_index(drop=True)
-    rated = _rate(merged, whole[repeated])
     added = len(merged) - len(log)
     kept = without_expired(merged, before)
-    too_old = len(new) - len(fresh)
+    too_old = len(of_file) + len(recorded) - sum(map(len, fresh))
     expired = too_old + len(merged) - len(kept)
-    return _Merged(kept, added, too_old, expired, len(kept) != len(log) or added > 0 or rated)
+    changed = len(kept) != len(log) or added > 0 or rated > 0
+    return _Merged(kept, added, too_old, expired, changed, rated)
 
 
-def _rate(events: pd.DataFrame, repeated: pd.DataFrame) -> bool:
-    """Give events without a rating the first that came with them again; whether any has got one.
+def _rate(events: pd.DataFrame, n_log: int, n_recorded: int) -> int:
+    """Give events the ratings that the service recorded; how many of the log have got one.
+
+    A rating of the log stays. What a file has as its weight does not: its column may be a
+    quantity, and the service has answered with what was recorded. Of one moment the first counts.
 
     Args:
-        events: changed in place.
-        repeated: the same events once more, dropped.
+        events: the log's, a file's, and the recorded ones; changed in place.
+        n_log: how many are the log's.
+        n_recorded: how many were recorded.
     """
-    given = repeated[repeated["weight"].notna()].drop_duplicates(SAME)
-    blank = np.flatnonzero(events["weight"].isna())
-    if not len(given) or not len(blank):
-        return False
-    asked = pd.MultiIndex.from_frame(events.loc[blank, SAME])
-    found = given.set_index(SAME)["weight"].reindex(asked).to_numpy()
-    events.loc[blank, "weight"] = found
-    return bool(np.isfinite(found).any())
+    said = events.iloc[len(events) - n_recorded :].dropna(subset="weight").drop_duplicates(SAME)
+    near = np.flatnonzero(events["user_id"].isin(said["user_id"]))
+    same = pd.MultiIndex.from_frame(events.loc[near, SAME])
+    known = events.loc[near, "weight"].notna().to_numpy() & (near < n_log)
+    asked = pd.MultiIndex.from_frame(said[SAME])
+    news = pd.Series(said["weight"].to_numpy(), asked)[~asked.isin(same[known])]
+    ratings = news.reindex(same).to_numpy()
+    given = np.isfinite(ratings)
+    events.loc[near[given], "weight"] = ratings[given]
+    return int((near[given] < n_log).sum())
 
 
 def _sorted_out(

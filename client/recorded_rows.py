@@ -153,8 +153,9 @@ class SealedRows(Rows):
         return found
 
     def put(self, event: RecordedEvent) -> None:
-        """Write a row."""
-        text = json.dumps(event[1:]).encode()
+        """Write a row; one without a rating as before there were any, for who knows of none."""
+        fields = event[1:-1] if event.rating is None else event[1:]
+        text = json.dumps(fields).encode()
         padded = text.ljust(-(-len(text) // _STEP_BYTES) * _STEP_BYTES)
         self._connection.execute(
             "INSERT INTO sealed (seq, event_hash, content) VALUES (?, ?, ?)",

@@ -64,7 +64,12 @@ class Desk:
         return self.stock_file.get()
 
     def had(self, stock: Stock, user_id: str) -> tuple[Ints, Ints]:
-        """Positions of a shopper's items, oldest first: in the log, recorded by the service."""
+        """Positions of a shopper's items, oldest first: in the log, recorded by the service.
+
+        Nobody's, whose name is empty, are none: the file is not asked, nor need it be readable.
+        """
+        if not user_id:
+            return stock.shelf.known(()), stock.shelf.known(())
         recorded = stock.shelf.known(self.recorded.items_of(user_id))
         return stock.in_log(user_id), recorded
 

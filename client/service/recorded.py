@@ -30,8 +30,8 @@ class Event:
         event_id: the caller's, the same when it is sent again.
         user_id: the shopper.
         item_id: an item of the catalogue.
-        microseconds: when it happened, since 1970 UTC; None: now, and on a repetition what
-            was written then.
+        microseconds: when it happened, since 1970 UTC; None: now, in the order of the call, and
+            on a repetition what was written then.
         rating: positive and finite; None: nobody said.
     """
 
@@ -142,7 +142,8 @@ class Recorded:
 
         Args:
             events: whose users, items and times are in order.
-            now_microseconds: since 1970 UTC, the time of events without one.
+            now_microseconds: since 1970 UTC, the time of events without one, and a microsecond
+                more for each place in `events`, so that what comes last is the newest.
 
         Raises:
             DataError: `disk-full`, or the file is damaged, or `store-sealed`, it is sealed and
@@ -150,7 +151,7 @@ class Recorded:
         """
         with self._writing, guarded(self._path), transaction(self._writer):
             rows = rows_in(self._writer, self._folder)
-            found = [_put(rows, event, now_microseconds) for event in events]
+            found = [_put(rows, event, now) for now, event in enumerate(events, now_microseconds)]
         conflicts = tuple(place for place, what in enumerate(found) if what is None)
         return Written(found.count(True), found.count(False), conflicts)
 

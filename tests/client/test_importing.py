@@ -21,6 +21,7 @@ from client.recorded_log import RECORDED, STAYS, recorded_events
 from client.service.recorded import Event, Recorded
 from client.store import CLIENT_TOML, ClientStore, data_files
 from common.errors import Code, ConfigError, DataError
+from common.interactions.table import event_table
 from tests.client.enroll.shops import (
     enrol_client,
     enrol_server,
@@ -210,14 +211,40 @@ def test_a_rating_of_an_event_that_the_shop_s_file_has_without_one_is_not_lost(
     with record(north, ("r1", "a", day, 4.0), ("r1", "a", day, 1.0), ("r1", "b", day)):
         done = import_events(north, path if together else None, NOW, recorded=True)
     assert (done.added, done.recorded) == (3 if together else 0, 3)
-    assert done.repeated == 3
+    assert (done.repeated, done.rated) == (3, 0 if together else 1)
     np.testing.assert_array_equal(ratings(north, "r1"), [4.0, np.nan, np.nan])
     before = (north / EVENTS).stat().st_ino
-    again = csv(north, "r1,a,5,2026-03-01", header=header)  # it is rated already
-    assert import_events(north, again, NOW).repeated == 1
+    again = csv(north, "r1,a,5,2026-03-01", "r1,b,3,2026-03-01", header=header)
+    done = import_events(north, again, NOW)  # a file changes nothing of what is there
+    assert (done.repeated, done.rated) == (2, 0)
     assert (north / EVENTS).stat().st_ino == before
-    import_events(north, csv(north, "r1,b,3,2026-03-01", header=header), NOW)
-    np.testing.assert_array_equal(ratings(north, "r1"), [4.0, 3.0, np.nan])
+    np.testing.assert_array_equal(ratings(north, "r1"), [4.0, np.nan, np.nan])
+
+
+def test_a_quantity_of_the_shop_s_file_is_never_put_in_the_place_of_a_rating(north: Path) -> None:
+    """Nor does it fill an event that nobody rated; new events alone have what the file says."""
+    day, header = datetime(2026, 3, 1, tzinfo=UTC), "user_id,item_id,quantity,datetime"
+    import_events(north, csv(north, "r1,b,2026-03-01"), NOW)
+    path = csv(north, *(f"r1,{item},6,2026-03-01" for item in "abc"), header=header)
+    with record(north, ("r1", "a", day, 4.0), ("r1", "c", day)):
+        done = import_events(north, path, NOW, recorded=True)
+    assert (done.added, done.repeated, done.rated) == (2, 3, 0)
+    np.testing.assert_array_equal(ratings(north, "r1"), [4.0, np.nan, 6.0])
+
+
+def test_an_event_that_is_twice_in_the_log_is_rated_once(north: Path) -> None:
+    day, files = datetime(2026, 3, 1, tzinfo=UTC), data_files(north)
+    rows = event_table(
+        ["r1"] * 4, ["a", "a", "b", "b"], [3.0, 1, 1, 1], [1_772_323_200_000_000] * 4
+    )
+    rows["weight"] = [3.0, np.nan, np.nan, np.nan]
+    whole = pd.concat([log(north), rows], ignore_index=True)
+    files.write(EVENTS, whole.to_parquet(index=False))
+    with record(north, ("r1", "a", day, 4.0), ("r1", "b", day, 2.0)):
+        done = import_events(north, None, NOW, recorded=True)
+    assert (done.added, done.repeated, done.rated) == (0, 2, 2)
+    np.testing.assert_array_equal(log(north)["weight"][90:], [3.0, np.nan, 2.0, 2.0])
+    assert ratings(north, "r1") == [3.0, 2.0]
 
 
 def test_what_was_taken_stays_until_an_import_an_hour_later(north: Path) -> None:
@@ -370,6 +397,11 @@ def test_the_commands(north: Path) -> None:
     shown = hushrec("client", "import", north, path, "--recorded").output
     assert "0 events are new, 1 were there already." in shown
     assert f"unknown-item 1. They are in {north.resolve() / REJECTED}." in shown
+    assert "got the rating" not in shown
+    with record(north, ("new", "b", datetime(2026, 2, 1, tzinfo=UTC), 4.0)):
+        shown = hushrec("client", "import", north, "--recorded").output
+        assert "1 events of the log got the rating that was recorded with them." in shown
+    assert said("client", "import", north, "--recorded")["rated"] == 0
     assert said("client", "prune", north)["kept"] == 91
     assert "Deleted what is older than" in hushrec("client", "prune", north).output
     assert hushrec("client", "import", north).exit_code == 2

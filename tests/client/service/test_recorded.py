@@ -75,7 +75,7 @@ def test_it_is_a_list_that_knows_its_ids(tmp_path_factory, is_sealed, batches):
                         event.event_id,
                         event.user_id,
                         event.item_id,
-                        now if event.microseconds is None else event.microseconds,
+                        now + place if event.microseconds is None else event.microseconds,
                         event.rating,
                     )
                     new += 1

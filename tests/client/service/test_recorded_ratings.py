@@ -8,9 +8,8 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
-import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from client import recorded_file
@@ -23,6 +22,7 @@ from client.service.desk import Desk
 from client.service.recorded import Event, Rating, Recorded
 from client.service.v1 import recommender_pb2 as pb
 from client.store import sealer_of
+from common.interactions.table import event_table
 from tests.client.service.shop import ITEMS, deliver, ids, likes, make_shop, serving
 from tests.client.service.test_ratings import MEAN, MODEL, a_model, best, rate
 from tests.client.service.test_recorded import laid_out
@@ -79,6 +79,19 @@ def test_a_rating_of_before_the_log_s_does_not_count(folder):
         caller.RecordEvents(pb.RecordEventsRequest(events=[event]))
         rated = {**MINE, first: 2.0, 0: 5.0}  # of 1970, and the only one that there is
         assert ids(caller.recommend("u3").items) == best(rated)
+
+
+def test_of_one_call_the_last_rating_counts_there_and_in_the_log(folder):
+    with serving(folder) as (_, caller):
+        sent = [(f"e{n}", "u3", "i0", rating) for n, rating in enumerate((2.0, 1.0, 5.0))]
+        assert caller.record(*sent).recorded == 3
+        assert ids(caller.recommend("u3").items) == best({**MINE, 0: 5.0})
+        assert caller.record(*sent[::-1]).repeated == 3
+        times = [one.microseconds for one in recorded_events(folder)]
+        assert times == [times[0], times[0] + 1, times[0] + 2]
+        late = datetime.now(UTC) + timedelta(minutes=1)
+        assert import_events(folder, None, late, recorded=True).added == 3
+        assert ids(caller.recommend("u3").items) == best({**MINE, 0: 5.0})
 
 
 def test_an_event_is_the_same_with_the_same_rating_alone(folder):
@@ -142,43 +155,110 @@ def test_other_models_answer_the_same_bytes_with_ratings_and_without(folder, tmp
 
 
 WEIGHTS = st.sampled_from([None, 1.0, 2.5, 5.0])
-RECORDED_EVENTS = st.lists(
-    st.tuples(st.sampled_from(["u3", "new"]), st.integers(0, 3), st.integers(0, 3), WEIGHTS),
-    max_size=8,
+ROWS = st.tuples(st.sampled_from(["u3", "new"]), st.integers(0, 2), st.integers(0, 3), WEIGHTS)
+
+
+def write_log(folder, rows):
+    """Rows of the log: user, item, moment, rating; an event may be there twice."""
+    users, items, moments, weights = zip(*rows, strict=True)
+    times = [LOGGED + moment for moment in moments]
+    table = event_table(users, [f"i{item}" for item in items], [1.0] * len(rows), times)
+    table.assign(weight=np.array(weights, dtype=np.float64)).to_parquet(folder / "events.parquet")
+
+
+def write_file(folder, rows, *, weighed):
+    """The shop's file of the same form; None for one without rows."""
+    path, lines = folder / "of_today.csv", ["user_id,item_id,datetime" + ",quantity" * weighed]
+    for user, item, moment, quantity in rows:
+        time = datetime.fromtimestamp(LOGGED // 10**6, UTC) + timedelta(microseconds=moment)
+        line = f"{user},i{item},{time.isoformat(timespec='microseconds')}"
+        lines.append(line + f",{6.0 if quantity is None else quantity + 1}" * weighed)
+    path.write_text("\n".join([*lines, ""]))
+    return path if rows else None
+
+
+def read_file(rows, *, weighed):
+    return [
+        (*row[:3], (6.0 if row[3] is None else row[3] + 1) if weighed else None) for row in rows
+    ]
+
+
+def log_of(log, file, recorded):
+    """The obvious way: the rating of each event, None for none, once all of them are in the log."""
+    known, said = {}, {}
+    for *event, rating in log:  # of one moment the last row
+        known[*event] = known.get((*event,)) if rating is None else rating
+    for *event, rating in recorded:  # of one moment the first that came
+        if rating is not None:
+            said.setdefault((*event,), rating)
+    of_file = {}
+    for *event, rating in file:
+        of_file.setdefault((*event,), said.get((*event,), rating))
+    whole = {(*event,): None for *event, _ in recorded} | said | of_file
+    logged = {
+        event: said.get(event) if rating is None else rating for event, rating in known.items()
+    }
+    return whole | logged
+
+
+def latest(whole, user):
+    """By item, oldest meeting first of all: the rating of the last moment that has one."""
+    found = {}
+    for (who, item, _), rating in sorted(whole.items(), key=lambda one: one[0][2]):
+        if who == user:
+            found[item] = found.get(item, math.nan) if rating is None else rating
+    return found
+
+
+def ratings_of(history):
+    return dict(zip(history.items.tolist(), history.weights.tolist(), strict=True))
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    log=st.lists(ROWS, min_size=1, max_size=5),
+    file=st.lists(ROWS, max_size=5),
+    recorded=st.lists(ROWS, max_size=8),
+    weighed=st.booleans(),
+    together=st.booleans(),
 )
-
-
-@settings(max_examples=15, deadline=None)
-@given(log=st.lists(WEIGHTS, min_size=4, max_size=4), recorded=RECORDED_EVENTS)
-def test_an_import_changes_no_rating_that_the_service_answers_with(tmp_path_factory, log, recorded):
-    """The log's events and the recorded ones at the same few moments, about the same few items."""
+@example([("u3", 0, 1, 3.0), ("u3", 0, 1, None)], [], [("u3", 0, 1, 4.0)], True, True)
+@example([("u3", 0, 0, None)], [("u3", 1, 1, 5.0)], [("u3", 1, 1, 4.0)], True, True)
+@example([("u3", 0, 0, None)], [("u3", 0, 0, 5.0)], [], True, True)
+def test_an_import_changes_no_rating_that_the_service_answers_with(
+    tmp_path_factory, log, file, recorded, weighed, together
+):
+    """Log, the shop's file and recorded events at the same few moments, about few items."""
     folder = make_shop(tmp_path_factory.mktemp("shops") / "north")
-    rows = [("u3", f"i{n}", np.nan if w is None else w, 1 + n % 2) for n, w in enumerate(log)]
-    events = pd.read_parquet(folder / "events.parquet").iloc[:4]
-    users, items, weights, times = zip(*rows, strict=True)
-    moments = pd.to_datetime(pd.Series(times) + LOGGED, unit="us", utc=True)
-    events = events.assign(user_id=users, item_id=items, weight=weights)
-    events["datetime"] = moments.astype(events["datetime"].dtype).to_numpy()
-    events["datetime"] = events["datetime"].astype("datetime64[us, UTC]")
-    events.to_parquet(folder / "events.parquet", index=False)
-    with Recorded.open(folder) as file:
+    write_log(folder, log)
+    path, brought = write_file(folder, file, weighed=weighed), read_file(file, weighed=weighed)
+    with Recorded.open(folder) as written:
         sent = [
             Event(f"e{n}", user, f"i{item}", LOGGED + moment, rating)
             for n, (user, item, moment, rating) in enumerate(recorded)
         ]
-        file.write(sent, 0)
-    desk = Desk.open(folder)
-    try:
+        written.write(sent, 0)
+    if not together and path is not None:
+        assert import_events(folder, path, NOW).rated == 0
+        first = log_of(log, brought, [])
+        log, path, brought = [(*event, rating) for event, rating in first.items()], None, []
+    with closing(Desk.open(folder)) as desk:
         before = {user: desk.history(desk.stock, user) for user in ("u3", "new")}
-        import_events(folder, None, NOW, recorded=True)
+        done = import_events(folder, path, NOW, recorded=True)
         import_events(folder, None, NOW + timedelta(hours=2), recorded=True)
         assert recorded_events(folder) == []
+        whole = log_of(log, brought, recorded)
+        said = {(*event,) for *event, rating in recorded if rating is not None}
+        rated = {(*event,) for *event, rating in log if rating is not None}
+        blank = [(*event,) for *event, rating in log if rating is None]
+        assert done.rated == sum(event in said - rated for event in blank)
+        new = {(*event,) for *event, _ in brought} - said - {(*event,) for *event, _ in log}
         for user, history in before.items():
-            after = desk.history(desk.stock, user)
-            np.testing.assert_array_equal(after.items, history.items)
-            np.testing.assert_array_equal(after.weights, history.weights)
-    finally:
-        desk.close()
+            was, after = ratings_of(history), ratings_of(desk.history(desk.stock, user))
+            np.testing.assert_equal(after, dict(sorted(latest(whole, user).items())))
+            for item, rating in was.items():  # a file changes what it alone has
+                same = np.array_equal(after[item], rating, equal_nan=True)
+                assert any(event[:2] == (user, item) for event in new) or same
 
 
 OLD = """

@@ -1,5 +1,6 @@
 """Recorded events in a sealed folder: their file says nothing, and the service goes on."""
 
+import json
 import threading
 
 import grpc
@@ -16,7 +17,7 @@ from client.sealing import seal_folder, unseal_folder
 from client.service.desk import now
 from client.service.recorded import Event, Recorded
 from client.service.v1 import recommender_pb2 as pb
-from client.store import CLIENT_TOML
+from client.store import CLIENT_TOML, sealer_of
 from common.errors import Code, DataError
 from tests.client.enroll.shops import said
 from tests.client.service.shop import make_shop, refusal, serving
@@ -87,6 +88,18 @@ def test_the_same_shopper_twice_is_not_the_same_bytes(tmp_path):
     assert one != other
     assert len(first) == len(second)
     assert first[57:] != second[57:]
+
+
+def test_a_process_of_before_ratings_reads_rows_without_one(tmp_path):
+    """It takes the fields that it knows, and one more would be its end."""
+    folder = laid_out(tmp_path / "north", is_sealed=True)
+    sealer = sealer_of(folder)
+    with Recorded.open(folder) as recorded:
+        recorded.write([Event("plain", "u", "a", 5), Event("rated", "u", "b", 6, 4.5)], 0)
+        rows = recorded._reader.execute("SELECT seq, content FROM sealed ORDER BY seq").fetchall()
+    opened = [json.loads(sealer.open(row, f"{RECORDED}/sealed/content/{n}")) for n, row in rows]
+    assert opened == [["plain", "u", "a", 5], ["rated", "u", "b", 6, 4.5]]
+    assert [one.rating for one in recorded_events(folder)] == [None, 4.5]
 
 
 def test_a_row_is_bound_to_its_place(tmp_path):
@@ -189,12 +202,14 @@ def test_a_service_goes_on_while_its_folder_is_sealed_and_opened(tmp_path):
 def test_a_service_whose_key_is_away(tmp_path):
     folder, key = make_shop(tmp_path / "north"), tmp_path / "key"
     seal_folder(folder, key)
-    with serving(folder) as (_, caller):
+    with serving(folder) as (service, caller):
         assert caller.record(("one", "u1", "i1")).recorded == 1
         away = key.rename(tmp_path / "away")
         assert refusal(lambda: caller.record(("two", "u1", "i2"))) == SEALED
         assert refusal(lambda: caller.Profile(pb.ProfileRequest(user_id="u1"))) == SEALED
         assert caller.Search(pb.SearchRequest(query="blend 7")).items
+        nobody = service.desk.had(service.desk.stock, "")
+        assert [len(part) for part in nobody] == [0, 0]
         away.rename(key)
         assert caller.record(("one", "u1", "i1"), ("two", "u1", "i2")).recorded == 1
     key.rename(away)
