@@ -42,8 +42,8 @@ def ridge(
 
     Guarantee:
         No user makes it or its gradient raise, whatever the state says, so none is missed with
-        another: a system without a finite solution has one that is not finite, of that user
-        alone. The floor keeps systems of finite vectors away from that.
+        another: where a system has no Cholesky factor, the answer is nan, of that user alone.
+        The floor makes that rare, but long vectors that are nearly on one line still do it.
 
     Args:
         logarithms: of α and λ, `[2]`.
@@ -57,8 +57,9 @@ def ridge(
     held = penalty * (known.sum(-1) + 1) * _size(of_all) + _FLOOR * _size(whole) + _TINY
     one = torch.eye(own.shape[-1], dtype=own.dtype, device=own.device)
     # neither of the two raises, nor does what differentiates them; `solve` does
-    factor = torch.linalg.cholesky_ex(whole + held[..., None, None] * one)[0]
-    return torch.cholesky_solve(weighted(known, own).unsqueeze(-1), factor).squeeze(-1)
+    factor, failed = torch.linalg.cholesky_ex(whole + held[..., None, None] * one)
+    found = torch.cholesky_solve(weighted(known, own).unsqueeze(-1), factor).squeeze(-1)
+    return found.masked_fill((failed != 0).unsqueeze(-1), torch.nan)
 
 
 def _size(square: torch.Tensor) -> torch.Tensor:

@@ -229,3 +229,19 @@ def test_a_shopper_whose_vector_is_not_finite_gets_the_popularity(pooling: str) 
         found.scores(vectors)[lost], np.tile(found.popularity, (lost.sum(), 1))
     )
     assert lost.all()
+
+
+def test_one_vector_that_is_not_finite_leaves_the_other_shoppers_alone() -> None:
+    settings = settings_of("neural", {"feature_width": 3})
+    arrays = arrays_of(settings)
+    clean: Any = model_from("neural", settings, arrays)
+    whole = histories()
+    holders = np.unique(whole.user_of_event[whole.items == whole.items[0]])
+    features = arrays[FEATURES].copy()
+    features[whole.items[0]] = 3e38
+    spoilt: Any = model_from("neural", settings, {**arrays, FEATURES: features})
+    vectors, expected = spoilt.fold_in(whole), clean.fold_in(whole)
+    assert 0 < len(holders) < 4
+    assert not vectors[holders].any()
+    others = np.setdiff1d(np.arange(6), holders)
+    np.testing.assert_allclose(vectors[others], expected[others], atol=1e-6)

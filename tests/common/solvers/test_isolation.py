@@ -193,6 +193,7 @@ def _begun(settings: dict[str, Any]) -> dict[str, Any]:
         ("neural", TOWERS, "tiny"),
         ("neural", RIDGE, "ordinary"),
         *(("neural", RIDGE, table) for table in TABLES if table != "ordinary"),
+        *(("neural", {**RIDGE, "embedding_dim": 13}, table) for table in ("ordinary", "largest")),
         ("neural", {"loss": "explicit"}, "ordinary"),
     ],
 )

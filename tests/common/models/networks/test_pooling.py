@@ -89,6 +89,16 @@ def test_of_a_system_that_is_not_finite_nobody_else_notices() -> None:
     assert not torch.isfinite(spoilt[1]).all()
 
 
+def test_a_system_without_a_factor_has_no_answer() -> None:
+    """Half a factor would give numbers that mean nothing."""
+    own, known, gram = given()
+    weights = torch.from_numpy(first_ridge()).double()
+    grams = torch.stack([gram, -100 * gram, gram])
+    found = ridge(weights, own, known, grams)
+    assert torch.isnan(found[1]).all()
+    torch.testing.assert_close(found[[0, 2]], ridge(weights, own, known, gram)[[0, 2]])
+
+
 def test_nothing_known_is_nothing() -> None:
     own, known, gram = given()
     nothing = torch.zeros_like(known)
