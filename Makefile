@@ -37,7 +37,7 @@ check: lint types imports
 test: check
 	OMP_NUM_THREADS=1 $(BIN)/pytest
 
-# Which lines and branches the tests reach, 85% at least; counting them doubles the tests' time.
+# Which lines and branches the tests reach, 85% at least; counting them takes half the tests' time again.
 coverage: setup
 	OMP_NUM_THREADS=1 $(BIN)/pytest --cov --cov-report=term:skip-covered
 

@@ -38,7 +38,7 @@ def ridge(
     What a user's vector is in implicit matrix factorisation (Hu, Koren and Volinsky 2008; the
     penalty grows with n as in Rendle et al. 2022, "Revisiting the performance of iALS"). With s
     the mean of the diagonal of α G, neither weight depends on the length of the vectors. The
-    floor is 10⁻⁴ of the mean of the diagonal of α G + Σ y yᵀ.
+    floor is 10⁻⁴ of the mean of the diagonal of α G + Σ y yᵀ, and 10⁻¹² where all is zero.
 
     Guarantee:
         No user makes it or its gradient raise, whatever the state says, so none is missed with
